@@ -1,0 +1,1 @@
+//! The registry's REST API: routes, envelope, authorisation.

@@ -1,0 +1,1 @@
+//! A client of the registry's API, over TLS and the daemon's Unix socket.

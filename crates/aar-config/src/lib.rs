@@ -1,0 +1,1 @@
+//! The registry daemon's configuration file, parsed and proved.

@@ -1,0 +1,1 @@
+//! Images, records and trust on the local file system.

@@ -1,0 +1,1 @@
+//! The registry's rebuildable index, in sled.

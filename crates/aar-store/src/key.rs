@@ -1,0 +1,68 @@
+//! The keys of everything that is stored: built and read here and nowhere else.
+//!
+//! An application's records lie in a folder of their own. A file `<name>.json` beside the folders would clash with the
+//! folder of an application that is named `<name>.json`.
+
+use aar_model::{AppName, Digest, Version};
+
+const RECORDS: &str = "records/applications/";
+const IMAGES: &str = "images/sha256/";
+
+/// The key of an image's bytes: `images/sha256/<first two digits>/<64 digits>`.
+pub fn image_key(image: &Digest) -> String {
+    let hex = image.to_string();
+    format!("{IMAGES}{}/{hex}", &hex[..2])
+}
+
+/// The image whose key this is.
+pub fn parse_image_key(key: &str) -> Option<Digest> {
+    let (folder, hex) = key.strip_prefix(IMAGES)?.split_once('/')?;
+    if folder.len() == 2 && hex.starts_with(folder) { hex.parse().ok() } else { None }
+}
+
+/// The key of a record. Ordered by application, its own record before those of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    application: AppName,
+    version: Option<Version>,
+}
+
+impl RecordKey {
+    /// The record of an application.
+    pub fn application(name: AppName) -> Self {
+        Self { application: name, version: None }
+    }
+
+    /// The record of a version.
+    pub fn version(name: AppName, version: Version) -> Self {
+        Self { application: name, version: Some(version) }
+    }
+
+    /// The application that the record belongs to.
+    pub fn app(&self) -> &AppName {
+        &self.application
+    }
+
+    /// The version, where it is a version's record.
+    pub fn number(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// The key: `records/applications/<name>/application.json` or `records/applications/<name>/<version>.json`.
+    pub fn path(&self) -> String {
+        match self.version {
+            None => format!("{RECORDS}{}/application.json", self.application),
+            Some(version) => format!("{RECORDS}{}/{version}.json", self.application),
+        }
+    }
+
+    /// The record whose key this is.
+    pub fn parse(path: &str) -> Option<Self> {
+        let (name, file) = path.strip_prefix(RECORDS)?.split_once('/')?;
+        let application = name.parse().ok()?;
+        match file.strip_suffix(".json")? {
+            "application" => Some(Self::application(application)),
+            number => Some(Self::version(application, number.parse().ok()?)),
+        }
+    }
+}

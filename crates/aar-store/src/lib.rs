@@ -1,0 +1,24 @@
+//! What the registry stores, through which traits, and what may be done with it.
+//!
+//! [`Blobs`] and [`Records`] are the truth, [`Index`] mirrors the records so that reads need not touch the store, and
+//! [`Trust`] knows the certificates. [`Registry`] composes them into the operations of the registry and owns the order in
+//! which things become durable. A backend is one crate; all pass the suite in [`contract`].
+
+mod blobs;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod error;
+mod index;
+mod key;
+#[cfg(feature = "contract")]
+pub mod memory;
+mod records;
+mod registry;
+mod trust;
+
+pub use blobs::{BlobInfo, Blobs, ByteStream, Upload};
+pub use error::{Cause, Error, Result};
+pub use index::{Change, Index, Scope};
+pub use key::{RecordKey, image_key, parse_image_key};
+pub use records::{ETag, Records};
+pub use trust::{NewCertificate, Standing, Trust, TrustError};

@@ -1,0 +1,1 @@
+//! TLS for the registry: acceptor, connector, peer identity, self-signed certificates.

@@ -1,0 +1,3 @@
+//! The registry's command line.
+
+fn main() {}

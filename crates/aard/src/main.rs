@@ -1,0 +1,3 @@
+//! The registry's daemon.
+
+fn main() {}
