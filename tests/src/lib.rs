@@ -1,1 +1,12 @@
-//! Harnesses of the end-to-end tests.
+//! Harnesses of the end-to-end tests: the daemon as a process, certificates of every kind, and a plain HTTPS client that
+//! can misbehave. Nothing here uses the registry's own client or TLS code: what is tested is talked to from outside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness that cannot go on ends its test")]
+
+mod certificates;
+mod daemon;
+mod https;
+
+pub use certificates::{Person, PersonBuilder};
+pub use daemon::{Daemon, DaemonBuilder, binary};
+pub use https::{Connection, Response};

@@ -1,1 +1,19 @@
-//! The registry daemon's configuration file, parsed and proved.
+//! The registry's configuration files, parsed and proved.
+//!
+//! [`Config`] is the daemon's, [`client::ClientConfig`] the command line's. Both are YAML, refuse what they do not know,
+//! and say of every mistake where it is and what would be right. A value that exists is one that can be used.
+
+mod address;
+pub mod client;
+mod config;
+mod document;
+mod error;
+mod secret;
+mod value;
+mod yaml;
+
+pub use address::ListenAddr;
+pub use config::{Config, Http, Log, LogFormat, LogLevel, Metrics, Storage};
+pub use error::ConfigError;
+pub use secret::Secret;
+pub use yaml::to_yaml;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AppName, ApplicationFields, Architecture, Digest, Role, Version, VersionFields};
+use crate::{
+    AppName, ApplicationFields, Architecture, CertificateInfo, Digest, Role, TrustChange, Version,
+    VersionFields,
+};
 
 /// Path prefix of this version of the API.
 pub const API_PREFIX: &str = "/1.0";
@@ -212,6 +215,21 @@ pub struct Image {
     pub media_type: String,
 }
 
+impl Image {
+    /// The name of a file that holds the image: `<application>_<version>_<architecture>.<extension>`.
+    pub fn file_name(&self, application: &AppName, version: Version) -> String {
+        let extension = match self.media_type.as_str() {
+            "application/x-bzip2" => "tar.bz2",
+            "application/zip" => "zip",
+            "application/gzip" => "tar.gz",
+            "application/x-xz" => "tar.xz",
+            "application/zstd" => "tar.zst",
+            _ => "img",
+        };
+        format!("{application}_{version}_{}.{extension}", self.architecture)
+    }
+}
+
 /// An addon in a version.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -365,4 +383,69 @@ pub struct AddCertificate {
     /// Who brings it; `operator` where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+}
+
+/// What `POST /1.0/certificates` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedCertificate {
+    /// What changed.
+    pub change: TrustChange,
+    /// The certificate as it is trusted now.
+    pub certificate: CertificateInfo,
+}
+
+/// What a rebuild of the index did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildReport {
+    /// Records that were read.
+    pub records: u64,
+    /// Entries of the index that were not as the records say.
+    pub changed: u64,
+    /// Records that cannot be read and are left out; the daemon's log names them.
+    #[serde(default)]
+    pub damaged: u64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// What the collector removed, or would remove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectReport {
+    /// The images that no record refers to.
+    pub removed: Vec<CollectedImage>,
+    /// Their bytes altogether.
+    pub bytes: u64,
+    /// Whether they are still there, as nothing but a report was wanted.
+    pub dry_run: bool,
+}
+
+/// An image that no record refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectedImage {
+    /// SHA-256 of its bytes.
+    pub fingerprint: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What re-hashing all images found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Images that were read.
+    pub images: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// The images that are not what their records say.
+    pub damaged: Vec<DamagedImage>,
+}
+
+/// An image that is missing or whose bytes have changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedImage {
+    /// SHA-256 that its bytes should have.
+    pub fingerprint: Digest,
+    /// What is wrong.
+    pub problem: String,
+    /// Who uses it, each as `name/version/architecture`.
+    pub applications: Vec<String>,
 }

@@ -1,1 +1,7 @@
-//! The registry's rebuildable index, in sled.
+//! The registry's index in sled. It mirrors the records and may be lost at any time: what is damaged is thrown away.
+
+mod contain;
+mod entry;
+mod index;
+
+pub use index::SledIndex;

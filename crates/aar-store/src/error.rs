@@ -6,7 +6,7 @@ use aar_model::Digest;
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Result of a store's operation.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of a store, in terms that mean the same for every backend.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,8 @@ pub enum Scope<'a> {
     All,
     /// Those of one application and its versions.
     Application(&'a AppName),
+    /// This one.
+    Record(&'a RecordKey),
 }
 
 /// A mirror of the records, ordered by key. Its calls return at once and may be made from asynchronous code.

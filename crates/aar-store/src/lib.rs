@@ -21,4 +21,7 @@ pub use error::{Cause, Error, Result};
 pub use index::{Change, Index, Scope};
 pub use key::{RecordKey, image_key, parse_image_key};
 pub use records::{ETag, Records};
+pub use registry::{
+    BodyError, BodyStream, Push, Pushed, Reconciled, Registry, RegistryError, StoredImage, Totals, Viewer,
+};
 pub use trust::{NewCertificate, Standing, Trust, TrustError};

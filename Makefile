@@ -1,0 +1,52 @@
+# What can be done here; `make help` lists it. Every target installs what it needs on Debian or Ubuntu.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SIZE ?= 200M
+ROUNDS ?= 200
+FUZZ_SECONDS ?= 600
+PREFIX ?= /usr
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps:
+	@tests/install-packages.sh build-essential pkg-config libssl-dev openssl curl
+
+.PHONY: build
+build: deps ## Build the release binaries
+	cargo build --release --locked -p aard -p aar
+
+.PHONY: demo
+demo: build ## Run the registry's main job on this machine and show it (SIZE=2G for a bigger image)
+	@tests/demo.sh target/release $(SIZE)
+
+.PHONY: test
+test: deps ## Run every check and test, as CI does
+	@tests/install-packages.sh systemd
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	tests/check-dependencies.sh
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+.PHONY: crash
+crash: deps ## Kill the daemon at random moments and check that nothing is lost (ROUNDS=200)
+	cargo build --release --locked -p aard -p aar -p aar-tests
+	target/release/aar-crash --rounds $(ROUNDS)
+
+.PHONY: bench
+bench: deps ## Measure the registry against nginx and docker-registry, all in one run
+	@tests/install-packages.sh nginx-light docker-registry
+	cargo build --release --locked -p aard -p aar -p aar-bench
+	target/release/aar-bench --json target/bench.json
+
+.PHONY: fuzz
+fuzz: deps ## Fuzz the readers of foreign input (FUZZ_SECONDS=600 for each)
+	fuzz/run.sh $(FUZZ_SECONDS)
+
+.PHONY: install
+install: build ## Install binaries, unit, man pages and completions below PREFIX (and DESTDIR)
+	packaging/install.sh target/release "$(DESTDIR)" "$(PREFIX)"

@@ -1,0 +1,10 @@
+//! What is measured.
+
+mod handshake;
+mod pull;
+mod push;
+mod scenario;
+mod small;
+mod start;
+
+pub(crate) use scenario::Scenario;

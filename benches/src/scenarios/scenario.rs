@@ -1,0 +1,54 @@
+//! The scenarios by name.
+
+use std::fmt;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::{handshake, pull, push, small, start};
+use crate::{bench::Bench, report::Report};
+
+/// A group of measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Pulls of images by 1, 8 and 32 clients.
+    Pull,
+    /// Pushes of images by 1 and 4 publishers.
+    Push,
+    /// Small requests over 16 connections.
+    Small,
+    /// TLS handshakes with a client certificate.
+    Handshake,
+    /// Time to be ready, idle memory, rebuild of the index.
+    Start,
+}
+
+impl Scenario {
+    /// Those of `only`, or all where it is empty.
+    pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
+        Self::value_variants().iter().copied().filter(|one| only.is_empty() || only.contains(one)).collect()
+    }
+
+    /// Measures it.
+    pub(crate) async fn run(self, bench: &Bench, report: &mut Report) -> Result<()> {
+        match self {
+            Self::Pull => pull::measure(bench, report).await,
+            Self::Push => push::measure(bench, report).await,
+            Self::Small => small::measure(bench, report).await,
+            Self::Handshake => handshake::measure(bench, report).await,
+            Self::Start => start::measure(bench, report).await,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Small => "small",
+            Self::Handshake => "handshake",
+            Self::Start => "start",
+        })
+    }
+}

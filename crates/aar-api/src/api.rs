@@ -1,0 +1,203 @@
+//! The way of a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use aar_model::wire::REQUEST_ID_HEADER;
+use aar_store::{Cause, Registry, Trust};
+use bytes::Bytes;
+use http_body::Body;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::http::request::Parts as Head;
+use hyper::{Method, Request, Response, StatusCode};
+use uuid::Uuid;
+
+use crate::access::{Access, Caller};
+use crate::answer::{self, Answer};
+use crate::body::ResponseBody;
+use crate::cache::AnswerCache;
+use crate::error::{ApiError, chain};
+use crate::handlers;
+use crate::metrics::Metrics;
+use crate::operations::Operations;
+use crate::request::RequestBody;
+use crate::route::Route;
+
+/// Reads a certificate: the DER and the subject's common name, or what is wrong.
+pub type ReadCertificate = fn(&str) -> Result<(Vec<u8>, Option<String>), String>;
+
+/// What the API is made of.
+pub struct Parts {
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// The trust store.
+    pub trust: Arc<dyn Trust>,
+    /// Reads a certificate that is PEM or base64.
+    pub read_certificate: ReadCertificate,
+    /// When the server's own certificate expires, Unix seconds.
+    pub certificate_not_after: i64,
+}
+
+/// The API. One serves all connections.
+pub struct Api {
+    pub(crate) parts: Parts,
+    pub(crate) operations: Operations,
+    pub(crate) answers: AnswerCache,
+    pub(crate) metrics: Metrics,
+    stopping: AtomicBool,
+    /// Tells the requests of this process from those of others.
+    id_prefix: u32,
+    next_id: AtomicU64,
+}
+
+/// A request whose caller may do what it asks.
+pub(crate) struct Call<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) access: Access,
+    pub(crate) id: &'a str,
+    pub(crate) route: &'static str,
+}
+
+impl Api {
+    /// Makes the API.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            metrics: Metrics::new(parts.certificate_not_after),
+            parts,
+            operations: Operations::default(),
+            answers: AnswerCache::new(),
+            stopping: AtomicBool::new(false),
+            id_prefix: Uuid::new_v4().as_fields().0,
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on `/1.0/status` says that the daemon stops.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The metrics in Prometheus's text format.
+    pub fn render_metrics(&self) -> Result<String, std::fmt::Error> {
+        self.metrics.render(&self.parts.registry, self.parts.trust.as_ref())
+    }
+
+    /// Answers a request. What it changes is carried through even where the caller goes away and this is dropped.
+    pub async fn handle<B>(self: Arc<Self>, caller: &Caller, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
+    {
+        let begun = Instant::now();
+        let id = format!("{:08x}-{:x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed));
+        let (head, body) = request.into_parts();
+        let access = Access::of(caller, self.parts.trust.as_ref());
+
+        let (route, outcome) = match self.cached(&head, access) {
+            Some((route, answer)) => (route, Ok(answer)),
+            None => Arc::clone(&self).dispatch(caller, access, &head, body, &id).await,
+        };
+        let mut answer =
+            outcome.as_ref().map_or_else(answer::error, |_| Response::new(ResponseBody::empty()));
+        let failure = match outcome {
+            Ok(done) => {
+                answer = done;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        if head.method == Method::HEAD {
+            withhold_body(&mut answer);
+        }
+        self.metrics.answered(&head.method, route, answer.status(), begun.elapsed());
+        log(&id, caller, &head, answer.status(), failure.as_ref(), begun);
+        if let Ok(id) = HeaderValue::try_from(id) {
+            answer.headers_mut().insert(REQUEST_ID_HEADER, id);
+        }
+        answer
+    }
+
+    /// The answer to a read that was rendered before, since when nothing has changed.
+    fn cached(&self, head: &Head, access: Access) -> Option<(&'static str, Answer)> {
+        if !access.is_trusted() || !matches!(head.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        let target = head.uri.path_and_query()?.as_str();
+        let rendered = self.answers.get(self.parts.registry.generation(), access.viewer(), target)?;
+        Some((rendered.route, answer::rendered(rendered, &head.headers)))
+    }
+
+    async fn dispatch<B>(
+        self: Arc<Self>,
+        caller: &Caller,
+        access: Access,
+        head: &Head,
+        body: B,
+        id: &str,
+    ) -> (&'static str, Result<Answer, ApiError>)
+    where
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
+    {
+        let body = RequestBody::new(body, self.metrics.receiving());
+        let route = match Route::find(head.uri.path(), caller.peer) {
+            Ok(route) => route,
+            Err(error) => return ("unknown", Err(error)),
+        };
+        let pattern = route.pattern();
+        let permitted = route.need(&head.method).and_then(|need| access.require(need, &head.method));
+        let outcome = match permitted {
+            Ok(()) => handlers::handle(self, Call { head, access, id, route: pattern }, route, body).await,
+            Err(error) => Err(error),
+        };
+        (pattern, outcome)
+    }
+}
+
+/// The answer to HEAD is that to GET without its body.
+fn withhold_body(answer: &mut Answer) {
+    let length = answer.body().size_hint().exact();
+    *answer.body_mut() = ResponseBody::empty();
+    if let Some(length) = length
+        && answer.status() != StatusCode::NOT_MODIFIED
+    {
+        answer.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+}
+
+/// Says once what came of a request: refusals for whoever watches over trust, failures with their cause, changes.
+fn log(
+    id: &str,
+    caller: &Caller,
+    head: &Head,
+    status: StatusCode,
+    failure: Option<&ApiError>,
+    begun: Instant,
+) {
+    macro_rules! entry {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                request_id = id,
+                peer = %caller.peer,
+                fingerprint = caller.fingerprint().map(tracing::field::display),
+                method = %head.method,
+                path = head.uri.path(),
+                status = status.as_u16(),
+                elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                reason = failure.map(|failure| failure.message.as_ref()),
+                cause = failure.and_then(|failure| failure.cause.as_deref()).map(|cause| chain(cause)),
+                $message
+            )
+        };
+    }
+    match status.as_u16() {
+        401 | 403 => entry!(warn, "request refused"),
+        500.. => entry!(error, "request failed"),
+        400.. => entry!(info, "request not done"),
+        _ if matches!(head.method, Method::GET | Method::HEAD) => entry!(debug, "request answered"),
+        _ => entry!(info, "request carried out"),
+    }
+}

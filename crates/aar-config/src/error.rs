@@ -1,0 +1,47 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a configuration cannot be used, or something not be written as YAML.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something in the file is wrong.
+    #[error("{}", describe(path, *position, key.as_deref(), problem))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Line and column, counted from 1, where they are known.
+        position: Option<(usize, usize)>,
+        /// The key's path, such as `storage.fs.root-directory`; absent where the whole file is meant.
+        key: Option<String>,
+        /// What is wrong and what would be right. Never holds a secret.
+        problem: String,
+    },
+    /// A value has no form in YAML.
+    #[error("cannot write YAML")]
+    Write(#[source] serde_yaml::Error),
+}
+
+fn describe(
+    path: &std::path::Path,
+    position: Option<(usize, usize)>,
+    key: Option<&str>,
+    problem: &str,
+) -> String {
+    let mut text = path.display().to_string();
+    if let Some((line, column)) = position {
+        text += &format!(":{line}:{column}");
+    }
+    if let Some(key) = key {
+        text += &format!(": {key}");
+    }
+    text + ": " + problem
+}

@@ -1,0 +1,141 @@
+//! The index follows the store: at every start, and on demand.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use aar_model::wire::Image;
+use serde::Deserialize;
+
+use super::core::Registry;
+use super::document::{ApplicationDocument, VersionDocument, decode};
+use super::images::Held;
+use crate::{Blobs, Change, ETag, Error, Index, RecordKey, Records, Result, Scope};
+
+/// Changes that the index takes in one step while it follows the store: bounds memory.
+const BATCH: usize = 256;
+
+/// What a reconciliation found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Records in the store.
+    pub records: usize,
+    /// Records that the index had not, or had otherwise.
+    pub changed: usize,
+    /// Records that cannot be read and are left out until somebody mends them.
+    pub damaged: usize,
+}
+
+impl Registry {
+    /// Opens the registry on a store: sweeps what an earlier process left of its uploads, reconciles the index with the
+    /// store, and finishes deletions that were cut off.
+    pub async fn open(
+        blobs: Arc<dyn Blobs>,
+        records: Arc<dyn Records>,
+        index: Arc<dyn Index>,
+    ) -> Result<(Self, Reconciled)> {
+        let registry = Self::new(blobs, records, index);
+        let swept = registry.blobs.sweep_uploads().await?;
+        if swept > 0 {
+            tracing::info!(swept, "removed what unfinished uploads had left");
+        }
+        let reconciled = registry.reconcile(false).await?;
+        for name in registry.leftovers()? {
+            let _application = registry.applications.lock(&name).await;
+            registry.finish_deletion(&name).await?;
+        }
+        Ok((registry, reconciled))
+    }
+
+    /// Makes the index anew from the records. Reads go on meanwhile, changes wait.
+    pub async fn rebuild(&self) -> Result<Reconciled> {
+        let _commits = self.commits.write().await;
+        self.reconcile(true).await
+    }
+
+    /// Brings the index to what the store says; reads the records whose tag the index does not have, or `all`.
+    async fn reconcile(&self, all: bool) -> Result<Reconciled> {
+        let listed = self.records.list().await?;
+        let mut outcome = Reconciled { records: listed.len(), ..Reconciled::default() };
+        let mut unread: HashMap<RecordKey, ETag> = listed.into_iter().collect();
+        let mut unlisted = Vec::new();
+        let mut known = HashSet::new();
+        // Counted aside and taken over at the end: meanwhile, an image that is held must not look unused.
+        let mut held = Held::default();
+        self.index.scan(Scope::All, &mut |key, tag, document| match unread.get(&key) {
+            None => unlisted.push(Change::Remove(key)),
+            Some(listed) if *listed == tag && !all => {
+                // Where the index says what cannot be, the record is read again.
+                if let Ok(images) = images_of(&key, document) {
+                    held.add(&images);
+                    unread.remove(&key);
+                }
+            }
+            Some(_) => {
+                known.insert(key);
+            }
+        })?;
+        outcome.changed += unlisted.len();
+        for batch in unlisted.chunks(BATCH) {
+            self.show(batch.to_vec())?;
+        }
+
+        let mut changes = Vec::new();
+        for key in unread.into_keys() {
+            match self.records.get(&key).await {
+                Ok(Some((document, tag))) => {
+                    match check(&key, &document).and_then(|()| images_of(&key, &document)) {
+                        Ok(images) => {
+                            held.add(&images);
+                            outcome.changed += usize::from(!all || !known.contains(&key));
+                            changes.push(Change::Put(key, tag, document));
+                        }
+                        Err(error) => {
+                            outcome.damaged += 1;
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                "a record cannot be read and is left out"
+                            );
+                            changes.push(Change::Remove(key));
+                        }
+                    }
+                }
+                Ok(None) => changes.push(Change::Remove(key)),
+                Err(error @ (Error::OutOfReach(_) | Error::NoSpace(_))) => return Err(error),
+                Err(error) => {
+                    outcome.damaged += 1;
+                    tracing::error!(
+                        record = key.path(),
+                        error = &error as &dyn std::error::Error,
+                        "a record cannot be read and is left out"
+                    );
+                    changes.push(Change::Remove(key));
+                }
+            }
+            if changes.len() >= BATCH {
+                self.show(std::mem::take(&mut changes))?;
+            }
+        }
+        self.show(changes)?;
+        self.images.replace(&held);
+        Ok(outcome)
+    }
+}
+
+/// The images that a record holds; everything else in it is skipped without being kept.
+fn images_of(key: &RecordKey, document: &[u8]) -> Result<Vec<Image>> {
+    #[derive(Deserialize)]
+    struct Held {
+        images: Vec<Image>,
+    }
+    if key.number().is_none() {
+        return Ok(Vec::new());
+    }
+    decode(key, document).map(|held: Held| held.images)
+}
+
+fn check(key: &RecordKey, document: &[u8]) -> Result<()> {
+    match key.number() {
+        None => decode::<ApplicationDocument>(key, document).map(drop),
+        Some(_) => decode::<VersionDocument>(key, document).map(drop),
+    }
+}

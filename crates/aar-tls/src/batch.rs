@@ -1,0 +1,182 @@
+//! The socket under TLS, with buffers that turn many small reads and writes into few system calls.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::io::poll_read_buf;
+
+/// The longest TLS record: 16 KiB, its header, and what encryption adds.
+const MAX_RECORD: usize = 16 * 1024 + 64;
+/// What is fetched or sent by one system call, in bytes.
+const BATCH: usize = 4 * MAX_RECORD;
+/// Up to here a write is taken for a message of the handshake or a small answer, not for the beginning of much.
+const SMALL: usize = 4 * 1024;
+
+/// A TCP socket that gathers what is written and fetches ahead what is read.
+///
+/// Writing never blocks, so that OpenSSL never has to be called again with the very bytes of a refused write: whoever
+/// writes waits for [`Batch::poll_room`] first and sends with [`Batch::poll_send`] afterwards. The buffers exist only while
+/// there is something in them, which keeps idle connections small.
+pub(crate) struct Batch {
+    socket: TcpStream,
+    received: Vec<u8>,
+    /// How much of `received` has been read.
+    read: usize,
+    outgoing: Vec<u8>,
+    /// How much of `outgoing` the socket has taken.
+    sent: usize,
+    stall: Stall,
+}
+
+impl Batch {
+    pub(crate) fn new(socket: TcpStream, stalled_write: Duration) -> Self {
+        let stall = Stall { limit: stalled_write, since: None, timer: None };
+        Self { socket, received: Vec::new(), read: 0, outgoing: Vec::new(), sent: 0, stall }
+    }
+
+    /// The first byte that the peer sent; it stays in the buffer.
+    pub(crate) fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u8>> {
+        if self.received.is_empty() {
+            ready!(self.poll_fill(cx))?;
+        }
+        Poll::Ready(Ok(self.received[0]))
+    }
+
+    /// Waits until one more record can be written.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outgoing.len() + MAX_RECORD <= BATCH { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
+    }
+
+    /// Waits until the socket has taken everything that was written.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        self.forget_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.outgoing.get(self.sent..) {
+            match Pin::new(&mut self.socket).poll_write(cx, rest)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => {
+                    self.sent += n;
+                    self.stall.since = None;
+                }
+                Poll::Pending => return self.stall.poll(cx),
+            }
+        }
+        self.outgoing.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn forget_sent(&mut self) {
+        self.outgoing = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Fills the empty read buffer. The end of the stream is an error: a peer says goodbye before it, and OpenSSL does not
+    /// read on after that.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.poll_read_ready(cx)?.is_pending() {
+            self.received = Vec::new();
+            return Poll::Pending;
+        }
+        // One record's worth at first, which is plenty for a handshake or a request; more for a peer that goes on.
+        let size = if self.received.capacity() == 0 { MAX_RECORD } else { BATCH };
+        self.received.reserve_exact(size);
+        let filled = poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.received);
+        if self.received.is_empty() {
+            self.received = Vec::new();
+        }
+        match ready!(filled)? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncRead for Batch {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.received.is_empty() {
+            ready!(this.poll_fill(cx))?;
+        }
+        let rest = &this.received[this.read..];
+        let taken = rest.len().min(into.remaining());
+        into.put_slice(&rest[..taken]);
+        this.read += taken;
+        if this.read == this.received.len() {
+            this.received.clear();
+            this.read = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Batch {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if bytes.len() > SMALL && this.outgoing.is_empty() {
+            this.outgoing.reserve_exact(BATCH);
+        }
+        this.outgoing.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Sends what the socket takes at once, without waiting: OpenSSL flushes at the end of its own messages, also of those
+    /// that a read gives rise to, and must not take the place of a writer that waits.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(rest @ [_, ..]) = this.outgoing.get(this.sent..)
+            && let Ok(n) = this.socket.try_write(rest)
+        {
+            this.sent += n;
+            if this.sent == this.outgoing.len() {
+                this.forget_sent();
+            }
+        }
+        // A failure will be met again by whoever writes next.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}
+
+/// Watches for a peer that does not take what is sent to it.
+struct Stall {
+    limit: Duration,
+    /// When the socket began to refuse bytes.
+    since: Option<Instant>,
+    /// Set for some time not after the limit is reached, and set anew when it fires too early: a busy connection is refused
+    /// thousands of times a second, and starting a timer each time would cost more than the writes.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// Waits for the limit, which is an error.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,131 @@
+//! Maintenance of the registry on this machine.
+
+use std::time::Duration;
+
+use aar_client::Client;
+use aar_model::wire::{CollectReport, RebuildReport, VerifyReport};
+
+use crate::cli::Maintenance;
+use crate::error::{Error, Result};
+use crate::output::{self, Present, csv_list, facts, joined, size, table};
+use crate::progress::while_waiting;
+
+pub(crate) async fn run(command: Maintenance, daemon: &Client) -> Result<()> {
+    match command {
+        Maintenance::Rebuild { output } => {
+            let report = while_waiting("rebuilding the index", daemon.rebuild()).await?;
+            output::print(output.format, &report)
+        }
+        Maintenance::CollectGarbage { dry_run, grace, output } => {
+            let work = daemon.collect_garbage(dry_run, grace.map(Duration::from_secs));
+            output::print(output.format, &while_waiting("collecting garbage", work).await?)
+        }
+        Maintenance::Verify { output } => {
+            let report = while_waiting("verifying all images", daemon.verify()).await?;
+            output::print(output.format, &report)?;
+            match report.damaged.len() {
+                0 => Ok(()),
+                1 => Err(Error::Damaged("1 image is".into())),
+                damaged => Err(Error::Damaged(format!("{damaged} images are"))),
+            }
+        }
+    }
+}
+
+impl Present for RebuildReport {
+    fn table(&self) -> String {
+        facts([
+            ("Records", self.records.to_string()),
+            ("Changed", self.changed.to_string()),
+            ("Damaged", self.damaged.to_string()),
+            ("Took", format!("{} ms", self.elapsed_ms)),
+        ])
+    }
+
+    fn csv(&self) -> Vec<Vec<String>> {
+        vec![
+            ["records", "changed", "damaged", "elapsed_ms"].map(String::from).to_vec(),
+            [self.records, self.changed, self.damaged, self.elapsed_ms].map(|n| n.to_string()).to_vec(),
+        ]
+    }
+}
+
+impl Present for CollectReport {
+    fn table(&self) -> String {
+        let done = if self.dry_run { "would be removed" } else { "removed" };
+        let sum = format!("{} {done}, {}", images(self.removed.len()), size(self.bytes));
+        if self.removed.is_empty() {
+            return sum;
+        }
+        let rows = self.removed.iter().map(|image| [image.fingerprint.to_string(), size(image.size)]);
+        format!("{}\n\n{sum}", table(["FINGERPRINT", "SIZE"], rows))
+    }
+
+    fn csv(&self) -> Vec<Vec<String>> {
+        let rows =
+            self.removed.iter().map(|image| vec![image.fingerprint.to_string(), image.size.to_string()]);
+        std::iter::once(vec!["fingerprint".into(), "size".into()]).chain(rows).collect()
+    }
+}
+
+impl Present for VerifyReport {
+    fn table(&self) -> String {
+        let count = images(usize::try_from(self.images).unwrap_or(usize::MAX));
+        let sum = format!("{count} read, {}, {} damaged", size(self.bytes), self.damaged.len());
+        if self.damaged.is_empty() {
+            return sum;
+        }
+        let rows = self
+            .damaged
+            .iter()
+            .map(|image| [image.fingerprint.to_string(), image.problem.clone(), joined(&image.applications)]);
+        format!("{}\n\n{sum}", table(["FINGERPRINT", "PROBLEM", "USED BY"], rows))
+    }
+
+    fn csv(&self) -> Vec<Vec<String>> {
+        let header = ["fingerprint", "problem", "applications"].map(String::from).to_vec();
+        let rows = self.damaged.iter().map(|image| {
+            vec![image.fingerprint.to_string(), image.problem.clone(), csv_list(&image.applications)]
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+}
+
+fn images(count: usize) -> String {
+    if count == 1 { "1 image".into() } else { format!("{count} images") }
+}
+
+#[cfg(test)]
+mod tests {
+    use aar_model::Digest;
+    use aar_model::wire::{CollectedImage, DamagedImage};
+
+    use super::*;
+
+    #[test]
+    fn a_rebuild_is_shown_in_every_format() {
+        let report = RebuildReport { records: 10_000, changed: 2, damaged: 1, elapsed_ms: 740 };
+        insta::assert_snapshot!(output::all_formats(&report));
+    }
+
+    #[test]
+    fn collected_garbage_is_shown_in_every_format() {
+        let removed =
+            ["a", "b"].map(|text| CollectedImage { fingerprint: Digest::of(text.as_bytes()), size: 3 << 20 });
+        let report = CollectReport { removed: removed.to_vec(), bytes: 6 << 20, dry_run: true };
+        insta::assert_snapshot!(output::all_formats(&report));
+        let nothing = CollectReport { removed: Vec::new(), bytes: 0, dry_run: false };
+        assert_eq!(nothing.table(), "0 images removed, 0 B");
+    }
+
+    #[test]
+    fn damaged_images_are_named_in_every_format() {
+        let damaged = DamagedImage {
+            fingerprint: Digest::of(b"a"),
+            problem: "the file is missing".into(),
+            applications: vec!["demo/3/x86_64".into(), "demo-copy/1/x86_64".into()],
+        };
+        let report = VerifyReport { images: 12, bytes: 5 << 30, damaged: vec![damaged] };
+        insta::assert_snapshot!(output::all_formats(&report));
+    }
+}

@@ -1,0 +1,98 @@
+//! How the registry is reached: by option, environment, configuration file, or the daemon's socket.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use aar_client::Client;
+use aar_config::client::ClientConfig;
+use aar_model::Fingerprint;
+use aar_tls::{Connector, Identity};
+use url::Url;
+
+use crate::cli;
+use crate::error::{Error, Result};
+
+/// A registry and its address.
+pub(crate) struct Registry {
+    pub(crate) client: Client,
+    pub(crate) address: String,
+}
+
+impl Registry {
+    /// The registry that the options, the environment or the configuration file name, else the daemon on this machine.
+    pub(crate) async fn choose(options: cli::Registry, base_dir: &Path) -> Result<Self> {
+        let file = config_file(options.config.as_deref())?;
+        if let Some(url) = options.registry.or(file.registry) {
+            let pin = options.fingerprint.or(file.fingerprint);
+            let identity = identity(options.cert.or(file.cert), options.key.or(file.key))?;
+            return Self::remote(url, pin, identity).await;
+        }
+        let socket = socket(base_dir);
+        if !socket.exists() {
+            return Err(Error::Usage(format!(
+                "no registry is named and no daemon listens on `{}`: give --registry, AAR_REGISTRY or `registry` in \
+                 the client's configuration",
+                socket.display()
+            )));
+        }
+        Ok(Self::local(base_dir))
+    }
+
+    /// The daemon on this machine.
+    pub(crate) fn local(base_dir: &Path) -> Self {
+        let socket = socket(base_dir);
+        Self { address: socket.display().to_string(), client: Client::unix(socket) }
+    }
+
+    async fn remote(url: Url, pin: Option<Fingerprint>, identity: Option<Identity>) -> Result<Self> {
+        let Some(pin) = pin else { return Err(unpinned(&url).await) };
+        let client = Client::https(&url, Connector::new(identity.as_ref(), pin)?)?;
+        Ok(Self { client, address: url.into() })
+    }
+}
+
+/// The daemon's socket.
+fn socket(base_dir: &Path) -> PathBuf {
+    base_dir.join("run/aar.sock")
+}
+
+/// Finds out what an unknown server shows: it is refused because it is not what no server can be, and named.
+async fn unpinned(url: &Url) -> Error {
+    let knock = async {
+        let client = Client::https(url, Connector::new(None, Fingerprint::of(b""))?)?;
+        Ok(client.version().await?)
+    };
+    match knock.await {
+        Err(Error::Client(aar_client::Error::Pin { address, presented, .. })) => {
+            Error::Unpinned { address, presented }
+        }
+        Err(other) => other,
+        Ok(_) => Error::Usage("give the fingerprint of the registry's certificate".into()),
+    }
+}
+
+fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(Identity::load(&cert, &key)?)),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            Err(Error::Usage("a certificate without its key is of no use: give --key too".into()))
+        }
+        (None, Some(_)) => {
+            Err(Error::Usage("a key without its certificate is of no use: give --cert too".into()))
+        }
+    }
+}
+
+/// The configuration file; an empty one where none was named and the usual one is not there.
+fn config_file(named: Option<&Path>) -> Result<ClientConfig> {
+    if let Some(path) = named {
+        return Ok(ClientConfig::load(path)?);
+    }
+    let folder = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = folder.or_else(|| env::home_dir().map(|home| home.join(".config")));
+    match folder.map(|folder| folder.join("aar/config.yaml")) {
+        Some(path) if path.exists() => Ok(ClientConfig::load(&path)?),
+        _ => Ok(ClientConfig::default()),
+    }
+}

@@ -1,0 +1,142 @@
+//! Why a command fails, how that is told, and with which exit code.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aar_model::Fingerprint;
+use aar_store::TrustError;
+
+use crate::exit::Exit;
+use crate::output::printable;
+
+/// Result of a command.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Client(#[from] aar_client::Error),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Config(#[from] aar_config::ConfigError),
+    #[error(transparent)]
+    Identity(#[from] aar_tls::IdentityError),
+    #[error(transparent)]
+    Tls(#[from] aar_tls::TlsError),
+    #[error("cannot trust what is in {origin}")]
+    Certificate { origin: String, source: aar_tls::CertificateError },
+    #[error("cannot {action} `{path}`")]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot read standard input")]
+    Input(#[source] io::Error),
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("no fingerprint says which server at {address} is the right one; it shows {presented}")]
+    Unpinned { address: String, presented: Fingerprint },
+    #[error("the daemon is starting or stopping; try again")]
+    DaemonBetween,
+    #[error("nothing was done")]
+    Declined,
+    #[error("{0} damaged")]
+    Damaged(String),
+}
+
+impl Error {
+    /// For `map_err` on what fails with a local file.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+
+    /// Whether somebody stopped reading the output.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit code that scripts see.
+    pub(crate) fn exit(&self) -> Exit {
+        use aar_client::Error as Client;
+        match self {
+            Self::Client(e) => match e {
+                Client::Address(_) => Exit::Usage,
+                Client::Unreachable { .. } | Client::Interrupted(_) => Exit::Unreachable,
+                Client::Pin { .. } | Client::Verification { .. } => Exit::Verification,
+                Client::Unauthorised(_) | Client::Forbidden(_) => Exit::NotAllowed,
+                Client::NotFound(_) => Exit::NotFound,
+                Client::Conflict(_) => Exit::Conflict,
+                Client::NoSpace(_) => Exit::NoSpace,
+                Client::File { source, .. } if is_full(source) => Exit::NoSpace,
+                _ => Exit::Failure,
+            },
+            Self::Trust(e) => match e {
+                TrustError::NotFound(_) => Exit::NotFound,
+                TrustError::Revoked(_) => Exit::Conflict,
+                TrustError::Store(aar_store::Error::NoSpace(_)) => Exit::NoSpace,
+                _ => Exit::Failure,
+            },
+            Self::File { source, .. } | Self::Output(source) if is_full(source) => Exit::NoSpace,
+            Self::Usage(_) | Self::Unpinned { .. } => Exit::Usage,
+            Self::NotFound(_) => Exit::NotFound,
+            Self::Damaged(_) => Exit::Verification,
+            _ => Exit::Failure,
+        }
+    }
+
+    /// What is written on standard error: the error, its causes, and what may help.
+    pub(crate) fn report(&self) -> String {
+        let mut text = format!("aar: {self}");
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        let text = printable(&text);
+        match self.hint() {
+            None => text,
+            Some(hint) => format!("{text}\nhint: {hint}"),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        use aar_client::Error as Client;
+        const FINGERPRINT: &str = "`openssl x509 -in /var/lib/aar/certs/server.crt -noout -fingerprint -sha256` on the registry's machine";
+        match self {
+            Self::Unpinned { .. } => Some(format!(
+                "compare it with what {FINGERPRINT} prints, then give it with --fingerprint, AAR_FINGERPRINT or \
+                 `fingerprint` in the client's configuration"
+            )),
+            Self::Client(Client::Pin { .. }) => {
+                Some(format!("if the registry has a new certificate, {FINGERPRINT} prints its fingerprint"))
+            }
+            Self::Client(e @ Client::Unreachable { .. }) => match e.connection_error()? {
+                io::ErrorKind::PermissionDenied => {
+                    Some("the daemon's socket is for its user and group: try sudo".into())
+                }
+                io::ErrorKind::NotFound => {
+                    Some("is the daemon running? `systemctl status aard` tells".into())
+                }
+                _ => None,
+            },
+            Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("what lies there may be for another user only: try sudo".into())
+            }
+            Self::Client(Client::Unauthorised(_)) => Some(
+                "the certificate is shown that --cert and --key, AAR_CERT and AAR_KEY or the client's configuration name"
+                    .into(),
+            ),
+            Self::Client(Client::Interrupted(_)) => Some("the same command may succeed now".into()),
+            _ => None,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,166 @@
+//! The daemon's life: it is put together, serves, and stops once what runs is done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aar_api::{Api, Parts};
+use aar_config::{Config, Storage};
+use aar_fs::FsTrust;
+use aar_sled::SledIndex;
+use aar_store::{Registry, Trust};
+use aar_tls::{Acceptor, Certificate, Identity};
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::administration::Administration;
+use crate::base_dir::BaseDir;
+use crate::cli::Arguments;
+use crate::shutdown::Places;
+use crate::{housekeeping, listeners, logging, names};
+
+/// How long a stop waits for what runs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let begun = Instant::now();
+    let config_path = arguments.config.clone();
+    // The configuration comes before everything else: where it is wrong, nothing is touched.
+    let path = config_path.unwrap_or_else(|| arguments.base_dir.join("config.yaml"));
+    let config = Config::load(&path)?;
+    let base_dir = BaseDir::take(&arguments.base_dir)?;
+    let log = logging::init(&config.log)?;
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(begun, config, path, base_dir, log));
+    // What is still held by a stuck disk must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn serve(
+    begun: Instant,
+    config: Config,
+    config_path: std::path::PathBuf,
+    base_dir: BaseDir,
+    log: logging::LogControl,
+) -> Result<()> {
+    let identity = Identity::load_or_create(&base_dir.certificates(), &names::of_this_machine(&config.http.addr))
+        .context("cannot load the server's certificate")?;
+    let acceptor = Acceptor::new(&identity).context("cannot use the server's certificate")?;
+    let trust = FsTrust::open(&base_dir.certificates()).await.context("cannot read the trust store")?;
+    let trust = Arc::new(trust);
+    let registry = open_registry(&config.storage, &base_dir).await?;
+
+    let api = Arc::new(Api::new(Parts {
+        registry: Arc::clone(&registry),
+        trust: Arc::clone(&trust) as Arc<dyn Trust>,
+        read_certificate,
+        certificate_not_after: identity.certificate().not_after(),
+    }));
+    let places = Places::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+
+    let socket = base_dir.listen()?;
+    let network = listeners::bind(&config.http.addr).await?;
+    let address = network.local_addr().context("cannot tell the address that is listened on")?;
+    let metrics = match &config.metrics {
+        Some(metrics) => Some(listeners::bind(&metrics.addr).await?),
+        None => None,
+    };
+    let mut administration = Administration {
+        config,
+        config_path,
+        certificates: base_dir.certificates(),
+        log,
+        trust: Arc::clone(&trust),
+        acceptor: Arc::new(ArcSwap::from_pointee(acceptor)),
+        api: Arc::clone(&api),
+        places: places.clone(),
+        network: None,
+        metrics: None,
+    };
+    administration.serve(Some(network), metrics);
+    let socket = tokio::spawn(listeners::serve_socket(socket, Arc::clone(&api), places.clone()));
+    tokio::spawn(housekeeping::collect(registry));
+    tokio::spawn(housekeeping::save_seen(Arc::clone(&trust) as Arc<dyn Trust>));
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %address,
+        fingerprint = %identity.fingerprint(),
+        elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "ready"
+    );
+    notify(&[NotifyState::Ready]);
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => administration.reload().await,
+        }
+    }
+
+    tracing::info!("stopping");
+    notify(&[NotifyState::Stopping]);
+    api.set_stopping();
+    administration.stop_accepting();
+    socket.abort();
+    let cut_off = places.stop(PATIENCE).await;
+    if let Err(error) = trust.save_seen().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "cannot write down when certificates were last seen"
+        );
+    }
+    tracing::info!(cut_off, "stopped");
+    Ok(())
+}
+
+async fn open_registry(storage: &Storage, base_dir: &BaseDir) -> Result<Arc<Registry>> {
+    let Storage::Fs { root_directory } = storage;
+    let root = root_directory.clone().unwrap_or_else(|| base_dir.data());
+    let index_path = base_dir.index();
+    let index = tokio::task::spawn_blocking(move || SledIndex::open(&index_path));
+    let (blobs, records) = aar_fs::open(&root).await.context("cannot open the storage")?;
+    let index = index.await.context("opening the index failed")?.context("cannot open the index")?;
+    let (registry, found) = Registry::open(Arc::new(blobs), Arc::new(records), Arc::new(index))
+        .await
+        .context("cannot bring the index to what the storage holds")?;
+    tracing::info!(
+        records = found.records,
+        changed = found.changed,
+        damaged = found.damaged,
+        "the index is as the storage says"
+    );
+    Ok(Arc::new(registry))
+}
+
+/// The first certificate of a text: the leaf, where it is a chain.
+fn read_certificate(text: &str) -> Result<(Vec<u8>, Option<String>), String> {
+    let certificates = Certificate::read_all(text.as_bytes()).map_err(|error| error.to_string())?;
+    let leaf = certificates.first().ok_or("there is no certificate in it")?;
+    Ok((leaf.der().to_vec(), leaf.common_name().map(str::to_owned)))
+}
+
+/// As many files as the system lets this process have: every connection takes one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused, the limit that there is serves.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot tell systemd");
+    }
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# One foreign library, one room: fails where a crate uses a library that another crate is to keep to itself.
+set -euo pipefail
+
+# library, then the workspace's crates that may name it in their manifest
+rules=(
+    "sled aar-sled"
+    "yaml_serde aar-config"
+    "openssl aar-tls aar-bench aar-tests"
+    "hyper aar-api aard aar-client aar-tests"
+    "clap aard aar aar-bench aar-tests"
+)
+status=0
+for rule in "${rules[@]}"; do
+    read -r library allowed <<<"$rule"
+    users=$(cargo tree --locked --workspace --edges normal,build --invert "$library" --depth 1 --prefix none 2>/dev/null |
+        tail -n +2 | awk '/\(\// { print $1 }' | sort -u)
+    for user in $users; do
+        case " $allowed " in
+        *" $user "*) ;;
+        *)
+            echo "$user uses $library, which is for $allowed" >&2
+            status=1
+            ;;
+        esac
+    done
+done
+exit $status
