@@ -22,7 +22,7 @@ fn a_wrong_configuration_ends_with_64_before_anything_is_touched() {
         let output = Command::new(binary("aard")).args(arguments).arg(&config).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
-        for word in ["config.yaml", "http.adress", "line 2", "addr"] {
+        for word in ["config.yaml", "http.adress", "config.yaml:2:", "addr"] {
             assert!(said.contains(word), "{word}: {said}");
         }
     }

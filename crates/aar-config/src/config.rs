@@ -140,7 +140,8 @@ struct RawHttp {
 #[serde(deny_unknown_fields, expecting = "the key `fs`, indented")]
 struct RawStorage {
     fs: Option<RawFs>,
-    s3: Option<NotServed>,
+    #[serde(rename = "s3")]
+    _s3: Option<NotServed>,
 }
 
 #[derive(Deserialize)]

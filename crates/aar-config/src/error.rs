@@ -1,6 +1,5 @@
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a configuration cannot be used, or something not be written as YAML.
 #[derive(Debug, thiserror::Error)]

@@ -42,10 +42,11 @@ impl<T: FromText> Visitor<'_> for ValueVisitor<T> {
                 "the placeholder `{text}` is still there: put the real value in its place"
             )));
         }
-        T::from_text(text).ok_or_else(|| match T::SECRET {
-            true => E::custom(format_args!("expected {}", T::EXPECTED)),
-            false => {
-                E::custom(format_args!("`{}` is not what is expected: {}", text.escape_debug(), T::EXPECTED))
+        T::from_text(text).ok_or_else(|| {
+            if T::SECRET {
+                E::custom(format_args!("expected {}", T::EXPECTED))
+            } else {
+                E::custom(format_args!("expected {}, found `{}`", T::EXPECTED, text.escape_debug()))
             }
         })
     }

@@ -7,10 +7,10 @@ use crate::wire::{Addon, Bootstrap, ExtraData, Hooks, Service, Watchdog};
 
 /// A field whose value has the wrong type.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind}: {source}")]
+#[error("{kind}.{problem}")]
 pub struct InvalidField {
     kind: &'static str,
-    source: serde_json::Error,
+    problem: serde_path_to_error::Error<serde_json::Error>,
 }
 
 /// An application's fields. Every one may be left out; AMS's clients get an empty value then.
@@ -134,7 +134,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, InvalidField> {
     let present: Map<_, _> =
         fields.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-    serde_json::from_value(Value::Object(present)).map_err(|source| InvalidField { kind, source })
+    serde_path_to_error::deserialize(Value::Object(present)).map_err(|problem| InvalidField { kind, problem })
 }
 
 /// Fields of an application or a version that the registry sets itself. AMS sends them with a push, where they are passed

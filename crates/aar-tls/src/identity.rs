@@ -128,7 +128,7 @@ impl Identity {
             };
             let common_name = names.iter().map(String::as_str).find(|name| name.len() <= MAX_COMMON_NAME);
             let made = self_sign(private_key, common_name.unwrap_or(DEFAULT_COMMON_NAME), names)?;
-            write_durably(dir, CERTIFICATE_FILE, 0o644, made.certificate_pem().as_bytes())?;
+            write_durably(dir, CERTIFICATE_FILE, 0o600, made.certificate_pem().as_bytes())?;
         } else if !exists(&key)? {
             return Err(IdentityError::KeyMissing { certificate, key });
         }
