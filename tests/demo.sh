@@ -32,9 +32,11 @@ tarball() {
     : >"$archive"
     while [ "$(stat -c %s "$archive")" -lt "$size" ]; do
         pass=$((pass + 1))
-        find /usr/bin /usr/lib /usr/share "$(rustc --print sysroot 2>/dev/null || echo /usr/sbin)" -xdev -type f -readable -printf '%s %p\n' 2>/dev/null |
-            awk -v left="$((size - $(stat -c %s "$archive")))" '{ left -= $1 + 1024; sub(/^[0-9]+ /, ""); print } left < 0 { exit }' >"$dir/files"
-        tar --create --absolute-names --transform "s,^/,pass-$pass/," --files-from "$dir/files" 2>/dev/null >>"$archive"
+        # Reads to its end: a pipe that is closed early counts as a failure.
+        find /usr/bin /usr/lib /usr/share -xdev -type f -readable -printf '%s %p\n' |
+            awk -v left="$((size - $(stat -c %s "$archive")))" \
+                'left > 0 { left -= $1 + 1024; sub(/^[0-9]+ /, ""); print }' >"$dir/files"
+        tar --create --absolute-names --transform "s,^/,pass-$pass/," --files-from "$dir/files" >>"$archive"
     done
 }
 

@@ -21,7 +21,7 @@ use crate::error::{ApiError, chain};
 use crate::handlers;
 use crate::metrics::Metrics;
 use crate::operations::Operations;
-use crate::request::RequestBody;
+use crate::request::{Query, RequestBody};
 use crate::route::Route;
 
 /// Reads a certificate: the DER and the subject's common name, or what is wrong.
@@ -54,6 +54,7 @@ pub struct Api {
 /// A request whose caller may do what it asks.
 pub(crate) struct Call<'a> {
     pub(crate) head: &'a Head,
+    pub(crate) query: Query<'a>,
     pub(crate) access: Access,
     pub(crate) id: &'a str,
     pub(crate) route: &'static str,
@@ -148,9 +149,15 @@ impl Api {
             Err(error) => return ("unknown", Err(error)),
         };
         let pattern = route.pattern();
-        let permitted = route.need(&head.method).and_then(|need| access.require(need, &head.method));
-        let outcome = match permitted {
-            Ok(()) => handlers::handle(self, Call { head, access, id, route: pattern }, route, body).await,
+        let query = route
+            .need(&head.method)
+            .and_then(|need| access.require(need, &head.method))
+            .and_then(|()| Query::parse(head.uri.query(), route.parameters(&head.method)));
+        let outcome = match query {
+            Ok(query) => {
+                let call = Call { head, query, access, id, route: pattern };
+                handlers::handle(self, call, route, body).await
+            }
             Err(error) => Err(error),
         };
         (pattern, outcome)

@@ -131,6 +131,20 @@ impl Route {
         })
     }
 
+    /// The parameters that `method` takes in the query.
+    pub(crate) fn parameters(&self, method: &Method) -> &'static [&'static str] {
+        match (self, method) {
+            (Self::Applications, &Method::GET | &Method::HEAD) => LIST_PARAMETERS,
+            (Self::Image(..), &Method::PATCH) => &[],
+            (Self::Image(..), _) => &["architecture"],
+            (Self::RegistryApplications | Self::Operations, _) => &["recursion"],
+            (Self::OperationWait(_), _) => &["timeout"],
+            (Self::Certificates, &Method::GET | &Method::HEAD) => &["recursion", "revoked"],
+            (Self::CollectGarbage, _) => &["dry-run", "grace"],
+            _ => &[],
+        }
+    }
+
     fn is_administration(&self) -> bool {
         matches!(
             self,
@@ -144,6 +158,26 @@ impl Route {
         )
     }
 }
+
+const LIST_PARAMETERS: &[&str] = &[
+    "recursion",
+    "offset",
+    "limit",
+    "id",
+    "name",
+    "status",
+    "instance_type",
+    "boot_package",
+    "published",
+    "immutable",
+    "abi",
+    "addons",
+    "inhibit_auto_updates",
+    "tags",
+    "parent_image_variant",
+    "architecture",
+    "vm",
+];
 
 fn unknown() -> ApiError {
     ApiError::not_found("there is no such path; the API begins at /1.0")

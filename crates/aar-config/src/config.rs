@@ -1,6 +1,7 @@
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use crate::document::Document;
 use crate::value::{FromText, Value};
@@ -115,7 +116,7 @@ impl Default for Storage {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(
     default,
     deny_unknown_fields,
@@ -130,13 +131,13 @@ struct RawConfig {
     log: Option<RawLog>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the key `addr`, indented")]
 struct RawHttp {
     addr: Option<Value<ListenAddr>>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the key `fs`, indented")]
 struct RawStorage {
     fs: Option<RawFs>,
@@ -144,19 +145,19 @@ struct RawStorage {
     _s3: Option<NotServed>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "the key `root-directory`, indented")]
 struct RawFs {
     root_directory: Option<Value<RootDirectory>>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the key `addr`, indented")]
 struct RawMetrics {
     addr: Value<ListenAddr>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys `level` and `format`, indented")]
 struct RawLog {
     level: Option<Value<LogLevel>>,
@@ -170,12 +171,22 @@ impl<'de> Deserialize<'de> for Storage {
     }
 }
 
-/// A kind of storage that the contract knows and this build does not serve.
+/// A kind of storage that other builds may serve, and this one does not.
 struct NotServed;
 
 impl<'de> Deserialize<'de> for NotServed {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom("this build keeps images on local disk only: use `fs` instead"))
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NotServedVisitor)
+    }
+}
+
+struct NotServedVisitor;
+
+impl Visitor<'_> for NotServedVisitor {
+    type Value = NotServed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`fs` in its place, the only storage of this build")
     }
 }
 

@@ -13,6 +13,8 @@ use crate::ConfigError;
 const MAX_SIZE: usize = 1024 * 1024;
 /// How deep lists and mappings in brackets may be nested.
 const MAX_DEPTH: usize = 32;
+/// What ends a line in YAML, and the byte order mark.
+const BEFORE_DIRECTIVE: [char; 6] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'];
 
 /// The text of a file. It may hold secrets, and is wiped when it is dropped.
 pub(crate) struct Document {
@@ -32,12 +34,15 @@ impl Document {
             Ok(text) => Self::new(text, path),
             // What is too long was cut, maybe inside a character.
             Err(_) if bytes.len() > MAX_SIZE => Err(too_long(path)),
-            Err(error) => Err(ConfigError::Invalid {
-                path: path.into(),
-                position: Some(position(&bytes, error.valid_up_to())),
-                key: None,
-                problem: "this is not UTF-8".to_owned(),
-            }),
+            Err(error) => {
+                let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                Err(ConfigError::Invalid {
+                    path: path.into(),
+                    position: Some(position(&valid, valid.len())),
+                    key: None,
+                    problem: "this is not UTF-8".to_owned(),
+                })
+            }
         }
     }
 
@@ -54,25 +59,31 @@ impl Document {
 
     /// What the text says; the default where it says nothing.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self) -> Result<T, ConfigError> {
-        self.refuse_deep_nesting()?;
+        self.refuse_slow_input()?;
         let deserializer = serde_yaml::Deserializer::from_str(&self.text);
         let read: Result<Option<T>, _> = serde_path_to_error::deserialize(deserializer);
         Ok(read.map_err(|error| self.explain(&error))?.unwrap_or_default())
     }
 
-    /// The parser's time grows with the square of the depth to which `[` and `{` are nested.
-    fn refuse_deep_nesting(&self) -> Result<(), ConfigError> {
+    /// Refuses what makes the parser's time grow with the square of the length: brackets in brackets, and directives.
+    fn refuse_slow_input(&self) -> Result<(), ConfigError> {
         let mut depth = 0_usize;
-        for (index, byte) in self.text.bytes().enumerate() {
-            match byte {
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' => depth = depth.saturating_sub(1),
+        let mut previous = '\n';
+        for (index, c) in self.text.char_indices() {
+            match c {
+                '[' | '{' => depth += 1,
+                ']' | '}' => depth = depth.saturating_sub(1),
                 _ => {}
             }
-            if depth > MAX_DEPTH {
-                let position = Some(position(self.text.as_bytes(), index));
-                return Err(self.invalid(position, None, "this is nested too deeply".to_owned()));
-            }
+            let problem = if depth > MAX_DEPTH {
+                "this is nested too deeply"
+            } else if c == '%' && BEFORE_DIRECTIVE.contains(&previous) {
+                "YAML directives, which begin with `%`, have no use here: remove the line"
+            } else {
+                previous = c;
+                continue;
+            };
+            return Err(self.invalid(Some(position(&self.text, index)), None, problem.to_owned()));
         }
         Ok(())
     }
@@ -80,6 +91,7 @@ impl Document {
     /// Turns the parser's message into one that says what would be right, and that shows no value: it might be a secret.
     fn explain(&self, error: &serde_path_to_error::Error<serde_yaml::Error>) -> ConfigError {
         let path = error.path().to_string();
+        let mut path = path.as_str();
         let mut position = error.inner().location().map(|place| (place.line(), place.column()));
         let message = error.inner().to_string();
         let message = match position {
@@ -87,7 +99,7 @@ impl Document {
             None => None,
         }
         .unwrap_or(&message);
-        let (own, message) = strip_path(message, &path);
+        let (own, message) = strip_path(message, path);
 
         let problem = if let Some(rest) = message.strip_prefix("invalid type: ") {
             let (found, expected) = rest.rsplit_once(", expected ").unwrap_or_default();
@@ -96,9 +108,16 @@ impl Document {
                 "sequence" => ", found a list",
                 _ => "",
             };
-            format!("expected {expected}{found}")
+            format!("expected {}{found}", expected.replace("field identifier", "a key"))
         } else if let Some(rest) = message.strip_prefix("unknown field ") {
-            explain_unknown(rest)
+            let (unknown, known) = rest.rsplit_once("`, expected ").unwrap_or_default();
+            let unknown = unknown.strip_prefix('`').unwrap_or_default();
+            let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+            let shown = is_like_a_key(unknown) || nearest(unknown, &known).is_some();
+            if !shown {
+                path = path.strip_suffix(unknown).unwrap_or_default().trim_end_matches('.');
+            }
+            explain_unknown(shown.then_some(unknown), &known)
         } else if let Some(key) = quoted(message, "missing field ") {
             format!("the key `{key}` is missing")
         } else if let Some(key) = quoted(message, "duplicate field ") {
@@ -109,10 +128,11 @@ impl Document {
         } else if message.contains("more than one document") {
             "there is more than one YAML document here: remove the lines `---`".to_owned()
         } else {
-            format!("this is not valid YAML: {message}{}", self.hint(position))
+            let what = message.split(", while ").next().unwrap_or_default();
+            format!("this is not valid YAML: {what}; {}", self.hint(position))
         };
-        let is_key = !matches!(path.as_str(), "." | "?") && !path.ends_with(".?");
-        self.invalid(position, is_key.then_some(path), problem)
+        let is_key = !matches!(path, "" | "." | "?") && !path.ends_with(".?");
+        self.invalid(position, is_key.then(|| path.to_owned()), problem)
     }
 
     /// Where a key stands for the second time, in a mapping that begins at `first`.
@@ -130,9 +150,9 @@ impl Document {
     fn hint(&self, position: Option<(usize, usize)>) -> &'static str {
         let line = position.and_then(|(line, _)| self.text.lines().nth(line - 1)).unwrap_or_default();
         if line.trim_start_matches(' ').starts_with('\t') {
-            "; indent with spaces, not with tabs"
+            "indent with spaces, not with tabs"
         } else {
-            "; a value with special characters belongs in quotes"
+            "a value with special characters belongs in quotes"
         }
     }
 
@@ -161,15 +181,26 @@ fn quoted<'a>(message: &'a str, before: &str) -> Option<&'a str> {
     message.strip_prefix(before)?.strip_prefix('`')?.strip_suffix('`')
 }
 
-/// Names the keys that are known, and the one that was probably meant; `rest` is the unknown one and the others, in back
-/// quotes each.
-fn explain_unknown(rest: &str) -> String {
-    let mut names = rest.split('`').skip(1).step_by(2);
-    let unknown = names.next().unwrap_or_default();
-    let known: Vec<_> = names.collect();
-    let meant = known.iter().find(|name| strsim::damerau_levenshtein(name, unknown) <= 2);
-    let meant = meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    format!("there is no key `{unknown}` here; the keys are {}{meant}", known.join(", "))
+/// Names the keys that are known, and the one that was probably meant.
+fn explain_unknown(unknown: Option<&str>, known: &[&str]) -> String {
+    let mut problem = "unknown key".to_owned();
+    if let Some(unknown) = unknown {
+        problem = problem + " `" + unknown + "`";
+    }
+    problem = problem + ", known here: " + &known.join(", ");
+    match unknown.and_then(|unknown| nearest(unknown, known)) {
+        Some(meant) => problem + "; did you mean `" + meant + "`?",
+        None => problem,
+    }
+}
+
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    known.iter().copied().find(|name| strsim::damerau_levenshtein(name, &unknown.to_lowercase()) <= 2)
+}
+
+/// Whether a key may be shown: not where it might be a secret that was not put where it belongs.
+fn is_like_a_key(unknown: &str) -> bool {
+    unknown.len() <= 32 && unknown.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 fn too_long(path: &Path) -> ConfigError {
@@ -177,9 +208,9 @@ fn too_long(path: &Path) -> ConfigError {
     ConfigError::Invalid { path: path.into(), position: None, key: None, problem }
 }
 
-/// Line and column of the byte at `index`, counted from 1.
-fn position(bytes: &[u8], index: usize) -> (usize, usize) {
-    let line = bytes[..index].iter().filter(|&&b| b == b'\n').count() + 1;
-    let begin = bytes[..index].iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
-    (line, index - begin + 1)
+/// Line and column of the byte at `index`, counted from 1; columns are characters.
+fn position(text: &str, index: usize) -> (usize, usize) {
+    let before = &text[..index];
+    let line_begin = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_begin..].chars().count() + 1)
 }

@@ -29,18 +29,8 @@ pub enum ConfigError {
     Write(#[source] serde_yaml::Error),
 }
 
-fn describe(
-    path: &std::path::Path,
-    position: Option<(usize, usize)>,
-    key: Option<&str>,
-    problem: &str,
-) -> String {
-    let mut text = path.display().to_string();
-    if let Some((line, column)) = position {
-        text += &format!(":{line}:{column}");
-    }
-    if let Some(key) = key {
-        text += &format!(": {key}");
-    }
-    text + ": " + problem
+fn describe(path: &Path, position: Option<(usize, usize)>, key: Option<&str>, problem: &str) -> String {
+    let position = position.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+    let key = key.map(|key| format!(" {key}:")).unwrap_or_default();
+    format!("{}{position}:{key} {problem}", path.display())
 }

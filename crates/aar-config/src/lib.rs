@@ -16,4 +16,4 @@ pub use address::ListenAddr;
 pub use config::{Config, Http, Log, LogFormat, LogLevel, Metrics, Storage};
 pub use error::ConfigError;
 pub use secret::Secret;
-pub use yaml::to_yaml;
+pub use yaml::{from_yaml, to_yaml};

@@ -43,7 +43,7 @@ impl<T: FromText> Visitor<'_> for ValueVisitor<T> {
             )));
         }
         T::from_text(text).ok_or_else(|| {
-            if T::SECRET {
+            if T::SECRET || text.is_empty() {
                 E::custom(format_args!("expected {}", T::EXPECTED))
             } else {
                 E::custom(format_args!("expected {}, found `{}`", T::EXPECTED, text.escape_debug()))

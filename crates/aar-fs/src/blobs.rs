@@ -72,6 +72,7 @@ impl Blobs for FsBlobs {
     async fn sweep_uploads(&self) -> Result<usize> {
         let root = self.root.clone();
         blocking(move || {
+            let _alone = root.change();
             let uploads = root.join(UPLOADS);
             let records = root.join(RECORDS);
             let swept = sweep(&uploads).map_err(|source| error("sweep", &uploads, source))?;
@@ -88,7 +89,9 @@ fn list(path: &Path) -> io::Result<Vec<BlobInfo>> {
         let text = name.to_string_lossy();
         let path = path.join(&*text);
         let Some(dir) = folders.enter(name)? else {
-            warn!(path = %path.display(), "passed over what is no directory of images");
+            if folders.stat(name)?.is_some() {
+                warn!(path = %path.display(), "passed over what is no directory of images");
+            }
             return Ok(());
         };
         dir.each_file(

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use tracing::warn;
 use crate::durable::{TEMPORARY, is_file};
 
 /// Room for the names that the kernel hands over at once.
-const BUFFER: usize = 32 * 1024;
+const BUFFER: usize = 8 * 1024;
 
 /// A directory that is read.
 pub(crate) struct Dir(OwnedFd);
@@ -66,8 +67,8 @@ impl Dir {
 
     /// Calls `visit` with every name in the directory.
     pub(crate) fn each(&self, mut visit: impl FnMut(&CStr) -> io::Result<()>) -> io::Result<()> {
-        let mut buffer = Vec::with_capacity(BUFFER);
-        let mut entries = RawDir::new(self.0.as_fd(), buffer.spare_capacity_mut());
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut entries = RawDir::new(self.0.as_fd(), &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();

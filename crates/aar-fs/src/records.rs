@@ -85,7 +85,9 @@ fn list(path: &Path) -> io::Result<Vec<(RecordKey, ETag)>> {
         let text = name.to_string_lossy();
         let path = path.join(&*text);
         let Some(dir) = applications.enter(name)? else {
-            warn!(path = %path.display(), "passed over what is no application's directory");
+            if applications.stat(name)?.is_some() {
+                warn!(path = %path.display(), "passed over what is no application's directory");
+            }
             return Ok(());
         };
         dir.each_file(

@@ -40,8 +40,7 @@ pub(crate) struct Root {
 
 impl Root {
     fn open(path: PathBuf) -> Result<Arc<Self>> {
-        for dir in [Path::new(""), UPLOADS.as_ref(), IMAGES.as_ref(), RECORDS.as_ref()] {
-            let dir = path.join(dir);
+        for dir in [path.clone(), path.join(UPLOADS), path.join(IMAGES), path.join(RECORDS)] {
             create_dirs(&dir).map_err(|source| error("create", &dir, source))?;
         }
         let lock = lock(&path.join(".lock")).map_err(|source| error("open", &path, source))?;

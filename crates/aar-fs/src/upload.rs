@@ -3,8 +3,7 @@
 //! Chunks are gathered into batches. A batch is hashed and written on a thread of its own while the next one is gathered,
 //! and no thread waits for a sender: however many are slow, none is held up by another.
 
-use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use tempfile::TempPath;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::direct::DirectFile;
 use crate::durable::{TEMPORARY, create_dirs, open_file, parent, sync_dir};
 use crate::error::{blocking, error, joined};
 use crate::root::{Root, UPLOADS};
@@ -28,25 +28,19 @@ const BATCH: usize = 256 * 1024;
 const BATCH_CHUNKS: usize = 256;
 /// How many times as much is gathered while the thread is busy, before the sender has to wait.
 const AHEAD: usize = 2;
-/// Bytes that are written before the disk is told to begin.
-const FLUSH: u64 = 32 * 1024 * 1024;
 
 /// An image that is being received.
 pub(crate) struct FsUpload {
-    file: Arc<File>,
     /// The directory of uploads, for errors.
     path: PathBuf,
     state: State,
     batch: Vec<Bytes>,
     batched: usize,
-    /// Bytes handed to the thread since the disk was last told to begin.
-    unflushed: u64,
-    flushing: Option<JoinHandle<io::Result<()>>>,
 }
 
 enum State {
-    Idle(Received),
-    Busy(JoinHandle<io::Result<Received>>),
+    Idle(Box<Received>),
+    Busy(JoinHandle<io::Result<Box<Received>>>),
     Failed,
 }
 
@@ -55,7 +49,7 @@ struct Received {
     root: Arc<Root>,
     image: Digest,
     declared: Option<u64>,
-    file: Arc<File>,
+    file: DirectFile,
     temporary: Temporary,
     hasher: Hasher,
     size: u64,
@@ -72,15 +66,7 @@ impl FsUpload {
             }
         })
         .await?;
-        Ok(Self {
-            file: received.file.clone(),
-            path,
-            state: State::Idle(received),
-            batch: Vec::new(),
-            batched: 0,
-            unflushed: 0,
-            flushing: None,
-        })
+        Ok(Self { path, state: State::Idle(Box::new(received)), batch: Vec::new(), batched: 0 })
     }
 
     /// Waits until the thread has written its batch.
@@ -97,16 +83,6 @@ impl FsUpload {
         Ok(())
     }
 
-    /// Waits until the disk has what it was told to begin with.
-    async fn flushed(&mut self) -> Result<()> {
-        if let Some(flushing) = &mut self.flushing {
-            let outcome = joined(flushing.await);
-            self.flushing = None;
-            outcome.map_err(|source| error("write an image to", &self.path, source))?;
-        }
-        Ok(())
-    }
-
     /// Hands the batch to the thread, once that is idle.
     async fn hand_over(&mut self) -> Result<()> {
         self.idle().await?;
@@ -118,19 +94,8 @@ impl FsUpload {
             ));
         };
         let batch = mem::take(&mut self.batch);
-        self.unflushed += mem::take(&mut self.batched) as u64;
+        self.batched = 0;
         self.state = State::Busy(spawn_blocking(move || received.write(&batch).map(|()| received)));
-        Ok(())
-    }
-
-    /// Lets the disk begin with what is written, so that little is left to do at the end.
-    async fn flush_early(&mut self) -> Result<()> {
-        if self.unflushed >= FLUSH && self.flushing.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.flushed().await?;
-            self.unflushed = 0;
-            let file = self.file.clone();
-            self.flushing = Some(spawn_blocking(move || file.sync_data()));
-        }
         Ok(())
     }
 }
@@ -146,7 +111,6 @@ impl Upload for FsUpload {
         let busy = matches!(&self.state, State::Busy(writing) if !writing.is_finished());
         if enough(1) && !busy || enough(AHEAD) {
             self.hand_over().await?;
-            self.flush_early().await?;
         }
         Ok(())
     }
@@ -154,7 +118,6 @@ impl Upload for FsUpload {
     async fn commit(mut self: Box<Self>) -> Result<u64> {
         self.hand_over().await?;
         self.idle().await?;
-        self.flushed().await?;
         let State::Idle(received) = mem::replace(&mut self.state, State::Failed) else {
             return Err(error(
                 "write an image to",
@@ -178,24 +141,15 @@ impl Received {
                 return Err(full.into());
             }
         }
-        let file = Arc::new(file);
+        let file = DirectFile::new(file);
         Ok(Self { root, image, declared, file, temporary, hasher: Hasher::default(), size: 0 })
     }
 
     fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
-        let mut slices: Vec<_> = batch.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        for slice in &slices {
-            self.hasher.update(slice);
-            self.size += slice.len() as u64;
-        }
-        let mut left = &mut slices[..];
-        while !left.is_empty() {
-            match (&*self.file).write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
-                Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
-                Err(failed) => return Err(failed),
-            }
+        for chunk in batch {
+            self.hasher.update(chunk);
+            self.file.write(chunk)?;
+            self.size += chunk.len() as u64;
         }
         Ok(())
     }
@@ -211,6 +165,7 @@ impl Received {
         }
         let path = root.join(image_key(&image));
         let name = || -> io::Result<()> {
+            let file = file.finish()?;
             if declared.is_some_and(|declared| declared > size) {
                 // Gives back what was set aside for more.
                 file.set_len(size)?;

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,7 +18,6 @@ const CACHE: u64 = 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 1000;
 
 /// The index in a directory.
-#[derive(Debug)]
 pub struct SledIndex {
     db: sled::Db,
     path: PathBuf,
@@ -69,6 +69,13 @@ impl SledIndex {
             what: format!("the index `{}`", self.path.display()),
             source: failure.into(),
         })
+    }
+}
+
+impl fmt::Debug for SledIndex {
+    /// Not the records, of which sled would show all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledIndex").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

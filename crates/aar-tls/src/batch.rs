@@ -141,6 +141,7 @@ impl AsyncWrite for Batch {
             && let Ok(n) = this.socket.try_write(rest)
         {
             this.sent += n;
+            this.stall.since = None;
             if this.sent == this.outgoing.len() {
                 this.forget_sent();
             }

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::cli::ConfigPath;
 use crate::logging::LogControl;
 use crate::shutdown::Places;
 use crate::{listeners, metrics};
@@ -19,7 +20,7 @@ use crate::{listeners, metrics};
 /// The parts of the daemon that a new configuration can change.
 pub(crate) struct Administration {
     pub(crate) config: Config,
-    pub(crate) config_path: PathBuf,
+    pub(crate) config_path: ConfigPath,
     pub(crate) certificates: PathBuf,
     pub(crate) log: LogControl,
     pub(crate) trust: Arc<FsTrust>,
@@ -53,23 +54,27 @@ impl Administration {
     /// Reads configuration, trust and certificate anew. What is wrong changes nothing.
     pub(crate) async fn reload(&mut self) {
         match self.apply().await {
-            Ok(()) => tracing::info!(config = %self.config_path.display(), "reloaded"),
+            Ok(()) => tracing::info!("reloaded"),
             Err(error) => tracing::error!("cannot reload, nothing has changed: {error:#}"),
         }
     }
 
     async fn apply(&mut self) -> Result<()> {
         // Everything that can fail comes first.
-        let config = Config::load(&self.config_path)?;
-        let identity = Identity::load(
-            &self.certificates.join("server.crt"),
-            &self.certificates.join("server.key"),
-        )
-        .context("cannot load the server's certificate")?;
+        let config = self.config_path.load()?;
+        let identity =
+            Identity::load(&self.certificates.join("server.crt"), &self.certificates.join("server.key"))
+                .context("cannot load the server's certificate")?;
         let acceptor = Acceptor::new(&identity).context("cannot use the server's certificate")?;
-        let network = if config.http == self.config.http { None } else { Some(listeners::bind(&config.http.addr).await?) };
+        let network = if config.http == self.config.http {
+            None
+        } else {
+            Some(listeners::bind(&config.http.addr).await?)
+        };
         let metrics = match &config.metrics {
-            Some(metrics) if config.metrics != self.config.metrics => Some(listeners::bind(&metrics.addr).await?),
+            Some(metrics) if config.metrics != self.config.metrics => {
+                Some(listeners::bind(&metrics.addr).await?)
+            }
             _ => None,
         };
         self.trust.reload().await.context("cannot read the trust store")?;

@@ -1,7 +1,9 @@
 //! The daemon's command line.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use aar_config::{Config, ConfigError};
 use clap::Parser;
 
 /// The daemon of the Anbox Application Registry.
@@ -15,11 +17,38 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", env = "AAR_BASE_DIR", default_value = "/var/lib/aar")]
     pub(crate) base_dir: PathBuf,
 
-    /// Configuration file [default: config.yaml in the base directory]
+    /// Configuration file [default: config.yaml in the base directory, which may be missing]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
     /// Check a configuration file and exit
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pub(crate) check_config: Option<PathBuf>,
+}
+
+/// Where the configuration is read from.
+pub(crate) struct ConfigPath {
+    path: PathBuf,
+    /// Nobody named it: where there is no such file, the defaults serve.
+    is_default: bool,
+}
+
+impl ConfigPath {
+    pub(crate) fn new(arguments: &Arguments) -> Self {
+        match &arguments.config {
+            Some(path) => Self { path: path.clone(), is_default: false },
+            None => Self { path: arguments.base_dir.join("config.yaml"), is_default: true },
+        }
+    }
+
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        match Config::load(&self.path) {
+            Err(ConfigError::Read { source, .. })
+                if self.is_default && source.kind() == ErrorKind::NotFound =>
+            {
+                Ok(Config::default())
+            }
+            loaded => loaded,
+        }
+    }
 }

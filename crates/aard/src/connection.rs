@@ -43,7 +43,6 @@ pub(crate) async fn serve_http1(stream: impl Stream, api: Arc<Api>, caller: Call
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .pipeline_flush(true)
         .serve_connection(io, service_fn(|request| answer(&api, &caller, &activity, request)));
     look_after(connection, http1::Connection::graceful_shutdown, &activity, place).await;
 }

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::administration::Administration;
 use crate::base_dir::BaseDir;
-use crate::cli::Arguments;
+use crate::cli::{Arguments, ConfigPath};
 use crate::shutdown::Places;
 use crate::{housekeeping, listeners, logging, names};
 
@@ -27,12 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
-    let config_path = arguments.config.clone();
+    let path = ConfigPath::new(arguments);
     // The configuration comes before everything else: where it is wrong, nothing is touched.
-    let path = config_path.unwrap_or_else(|| arguments.base_dir.join("config.yaml"));
-    let config = Config::load(&path)?;
+    let config = path.load()?;
     let base_dir = BaseDir::take(&arguments.base_dir)?;
-    let log = logging::init(&config.log)?;
+    let log = logging::init(config.log)?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -47,12 +46,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 async fn serve(
     begun: Instant,
     config: Config,
-    config_path: std::path::PathBuf,
+    config_path: ConfigPath,
     base_dir: BaseDir,
     log: logging::LogControl,
 ) -> Result<()> {
-    let identity = Identity::load_or_create(&base_dir.certificates(), &names::of_this_machine(&config.http.addr))
-        .context("cannot load the server's certificate")?;
+    let identity =
+        Identity::load_or_create(&base_dir.certificates(), &names::of_this_machine(&config.http.addr))
+            .context("cannot load the server's certificate")?;
     let acceptor = Acceptor::new(&identity).context("cannot use the server's certificate")?;
     let trust = FsTrust::open(&base_dir.certificates()).await.context("cannot read the trust store")?;
     let trust = Arc::new(trust);

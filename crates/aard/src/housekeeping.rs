@@ -20,10 +20,17 @@ pub(crate) async fn collect(registry: Arc<Registry>) {
         match registry.collect_garbage(GRACE, false).await {
             Ok(report) if report.removed.is_empty() => {}
             Ok(report) => {
-                tracing::info!(images = report.removed.len(), bytes = report.bytes, "removed images that nothing holds");
+                tracing::info!(
+                    images = report.removed.len(),
+                    bytes = report.bytes,
+                    "removed images that nothing holds"
+                );
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot look for images that nothing holds");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for images that nothing holds"
+                );
             }
         }
     }

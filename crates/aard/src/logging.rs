@@ -11,10 +11,12 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 pub(crate) struct LogControl(reload::Handle<LevelFilter, Registry>);
 
 /// Begins to log.
-pub(crate) fn init(log: &Log) -> Result<LogControl> {
+pub(crate) fn init(log: Log) -> Result<LogControl> {
     let (level, handle) = reload::Layer::new(filter(log.level));
     let layer = match log.format {
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).boxed()
+        }
         LogFormat::Json => {
             fmt::layer().with_writer(std::io::stderr).with_target(false).json().flatten_event(true).boxed()
         }

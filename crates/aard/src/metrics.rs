@@ -30,12 +30,15 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .keep_alive(false)
-            .serve_connection(TokioIo::new(socket), service_fn(async |request| answer(&api, &request)));
+            .serve_connection(
+                TokioIo::new(socket),
+                service_fn(async |request| Ok::<_, Infallible>(answer(&api, &request))),
+            );
         let _ = tokio::time::timeout(2 * HEAD, connection).await;
     }
 }
 
-fn answer(api: &Api, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+fn answer(api: &Api, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, text) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics" | "/1.0/metrics") => match api.render_metrics() {
             Ok(text) => (StatusCode::OK, text),
@@ -46,5 +49,5 @@ fn answer(api: &Api, request: &Request<Incoming>) -> Result<Response<Full<Bytes>
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
-    Ok(response)
+    response
 }

@@ -35,8 +35,8 @@ pub(super) fn render(
 }
 
 pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
-    let query = Query::parse(call.head.uri.query(), LIST_PARAMETERS)?;
-    let filter = Filter::read(&query)?;
+    let query = &call.query;
+    let filter = Filter::read(query)?;
     let recursion = query.flag("recursion")?.unwrap_or(false);
     let offset: usize = query.read("offset")?.unwrap_or(0);
     let limit = match query.read::<i64>("limit")?.unwrap_or(-1) {
@@ -65,7 +65,6 @@ pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
 }
 
 pub(super) fn show(api: &Api, call: &Call<'_>, name: &AppName) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
     render(api, call, || {
         let application = api.parts.registry.application(name, call.access.viewer())?;
         let etag = answer::quoted(&Registry::tag(&application));
@@ -79,7 +78,6 @@ pub(super) fn manifest(
     name: &AppName,
     version: Version,
 ) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
     render(api, call, || {
         let manifest = api.parts.registry.version(name, version, call.access.viewer())?;
         let rendered = answer::render(&Sync::new(manifest), call.route);
@@ -97,7 +95,6 @@ pub(super) async fn change<B>(
 where
     B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
 {
-    Query::parse(call.head.uri.query(), &[])?;
     let if_match = standard(&call.head.headers, &IF_MATCH)?.cloned();
     let changes: Map<String, Value> = body.json().await?;
     let registry = Arc::clone(&api.parts.registry);
@@ -193,8 +190,7 @@ pub(super) async fn delete_version<B>(
 where
     B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
 {
-    let architecture =
-        Query::parse(call.head.uri.query(), &["architecture"])?.read::<Architecture>("architecture")?;
+    let architecture = call.query.read("architecture")?;
     body.json::<Deletion>().await?;
     let registry = Arc::clone(&api.parts.registry);
     operate(api, "Deleting application version", name.clone(), async move {
@@ -223,26 +219,6 @@ pub(super) async fn operate(
     });
     done.await.map(answer::operation)
 }
-
-const LIST_PARAMETERS: &[&str] = &[
-    "recursion",
-    "offset",
-    "limit",
-    "id",
-    "name",
-    "status",
-    "instance_type",
-    "boot_package",
-    "published",
-    "immutable",
-    "abi",
-    "addons",
-    "inhibit_auto_updates",
-    "tags",
-    "parent_image_variant",
-    "architecture",
-    "vm",
-];
 
 type Text = fn(&Application) -> &str;
 type Flag = fn(&Application) -> bool;

@@ -13,14 +13,13 @@ use super::dispatch::carry_through;
 use crate::answer::{self, Answer};
 use crate::api::{Api, Call};
 use crate::error::ApiError;
-use crate::request::{Query, RequestBody};
+use crate::request::RequestBody;
 
 /// Who brings a certificate where the caller does not say.
 const OPERATOR: &str = "operator";
 
 pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
-    let query = Query::parse(call.head.uri.query(), &["recursion", "revoked"])?;
-    let certificates = api.parts.trust.list(query.flag("revoked")?.unwrap_or(false));
+    let certificates = api.parts.trust.list(call.query.flag("revoked")?.unwrap_or(false));
     let total = certificates.len();
     Ok(answer::json(StatusCode::OK, &Sync::collection(certificates, total)))
 }

@@ -27,10 +27,10 @@ where
 {
     let method = &call.head.method;
     match route {
-        Route::Root => service::root(&call),
-        Route::Service => service::service(&call),
-        Route::Status => service::status(&api, &call),
-        Route::Version => service::version(&call),
+        Route::Root => Ok(service::root()),
+        Route::Service => Ok(service::service(&call)),
+        Route::Status => service::status(&api),
+        Route::Version => Ok(service::version()),
         Route::Applications if *method == Method::POST => images::create(api, &call, body).await,
         Route::Applications if *method == Method::DELETE => applications::delete_several(api, body).await,
         Route::Applications => applications::list(&api, &call),
@@ -57,7 +57,7 @@ where
         Route::RegistryApplications => registry::list(&api, &call),
         Route::RegistryApplication(name) => applications::delete(api, parse_name(&name)?, body).await,
         Route::Operations => operations::list(&api, &call),
-        Route::Operation(id) => operations::show(&api, &call, &id).await,
+        Route::Operation(id) => operations::show(&api, &id).await,
         Route::OperationWait(id) => operations::wait(&api, &call, &id).await,
         Route::Certificates if *method == Method::POST => certificates::add(api, body).await,
         Route::Certificates => certificates::list(&api, &call),

@@ -21,7 +21,7 @@ use crate::api::{Api, Call};
 use crate::body::ResponseBody;
 use crate::conditional::{Wanted, none_match_hits, range};
 use crate::error::ApiError;
-use crate::request::{Query, RequestBody, standard, text};
+use crate::request::{RequestBody, standard, text};
 
 /// `PUT /1.0/applications/{name}/{version}?architecture=`
 pub(super) async fn push<B>(
@@ -34,7 +34,6 @@ pub(super) async fn push<B>(
 where
     B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
 {
-    let query = Query::parse(call.head.uri.query(), &["architecture"])?;
     let request = push_request(&call.head.headers)?.unwrap_or_default();
     let stated = |field: &Map<String, Value>, key| field.get(key).cloned().filter(|value| !value.is_null());
     if stated(&request.application, "name").is_some_and(|stated| stated != name.as_str()) {
@@ -47,7 +46,7 @@ where
             "X-AMS-Request names another version than the path, {version}"
         )));
     }
-    let architecture = match query.read("architecture")? {
+    let architecture = match call.query.read("architecture")? {
         Some(architecture) => architecture,
         None => stated_architecture(&request)?
             .ok_or_else(|| ApiError::bad_request("add ?architecture= with x86_64 or aarch64"))?,
@@ -65,7 +64,6 @@ where
     B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
 {
     let missing = |what: &str| ApiError::bad_request(format!("X-AMS-Request does not say {what}"));
-    Query::parse(call.head.uri.query(), &[])?;
     let request = push_request(&call.head.headers)?.ok_or_else(|| {
         ApiError::bad_request("the header X-AMS-Request is missing; it names what is pushed")
     })?;
@@ -123,7 +121,7 @@ pub(super) async fn pull(
     version: Version,
 ) -> Result<Answer, ApiError> {
     let headers = &call.head.headers;
-    let architecture = Query::parse(call.head.uri.query(), &["architecture"])?.read("architecture")?;
+    let architecture = call.query.read("architecture")?;
     let stored = api.parts.registry.image(name, version, architecture, call.access.viewer())?;
     let image = &stored.image;
     let etag = quoted(&image.fingerprint.to_string());
@@ -162,14 +160,6 @@ pub(super) async fn pull(
 
 fn described(status: StatusCode, stored: &StoredImage, etag: HeaderValue, body: ResponseBody) -> Answer {
     let StoredImage { application, version, image } = stored;
-    let extension = match image.media_type.as_str() {
-        "application/x-bzip2" => "tar.bz2",
-        "application/zip" => "zip",
-        "application/gzip" => "tar.gz",
-        "application/x-xz" => "tar.xz",
-        "application/zstd" => "tar.zst",
-        _ => "img",
-    };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -178,8 +168,7 @@ fn described(status: StatusCode, stored: &StoredImage, etag: HeaderValue, body: 
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     insert(headers, CONTENT_TYPE, image.media_type.clone());
     // Without quotes, which AMS's clients would take for a part of the name; all its characters may stand so.
-    let disposition =
-        format!("attachment; filename={application}_{version}_{}.{extension}", image.architecture);
+    let disposition = format!("attachment; filename={}", image.file_name(application, *version));
     insert(headers, CONTENT_DISPOSITION, disposition);
     insert(headers, HeaderName::from_static(FINGERPRINT_HEADER), image.fingerprint.to_string());
     answer

@@ -10,7 +10,6 @@ use super::dispatch::carry_through;
 use crate::answer::{self, Answer};
 use crate::api::{Api, Call};
 use crate::error::ApiError;
-use crate::request::Query;
 
 /// How old an unused image is before it is removed, where the caller does not say.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -28,9 +27,8 @@ pub(super) async fn rebuild(api: Arc<Api>) -> Result<Answer, ApiError> {
 }
 
 pub(super) async fn collect_garbage(api: Arc<Api>, call: &Call<'_>) -> Result<Answer, ApiError> {
-    let query = Query::parse(call.head.uri.query(), &["dry-run", "grace"])?;
-    let grace = query.read("grace")?.map_or(GRACE, Duration::from_secs);
-    let dry_run = query.flag("dry-run")?.unwrap_or(false);
+    let grace = call.query.read("grace")?.map_or(GRACE, Duration::from_secs);
+    let dry_run = call.query.flag("dry-run")?.unwrap_or(false);
     let report =
         carry_through(async move { Ok(api.parts.registry.collect_garbage(grace, dry_run).await?) }).await?;
     Ok(answer::json(StatusCode::OK, &Sync::new(report)))

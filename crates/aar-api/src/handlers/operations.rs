@@ -10,16 +10,14 @@ use hyper::StatusCode;
 use crate::answer::{self, Answer};
 use crate::api::{Api, Call};
 use crate::error::ApiError;
-use crate::request::Query;
 
 /// The longest wait for an operation: a caller that wants more asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
-    let query = Query::parse(call.head.uri.query(), &["recursion"])?;
     let operations = api.operations.list();
     let total = operations.len();
-    if !query.flag("recursion")?.unwrap_or(false) {
+    if !call.query.flag("recursion")?.unwrap_or(false) {
         let urls: Vec<_> = operations.iter().map(|o| format!("{API_PREFIX}/operations/{}", o.id)).collect();
         return Ok(answer::json(StatusCode::OK, &Sync::collection(urls, total)));
     }
@@ -30,15 +28,13 @@ pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
     Ok(answer::json(StatusCode::OK, &Sync::collection(by_status, total)))
 }
 
-pub(super) async fn show(api: &Api, call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
+pub(super) async fn show(api: &Api, id: &str) -> Result<Answer, ApiError> {
     answer_one(api.operations.wait(id, None).await)
 }
 
 pub(super) async fn wait(api: &Api, call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    let query = Query::parse(call.head.uri.query(), &["timeout"])?;
     // Negative, as AMS's clients send it, is without end.
-    let seconds = query.read::<i64>("timeout")?.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = call.query.read::<i64>("timeout")?.and_then(|seconds| u64::try_from(seconds).ok());
     let patience = seconds.map_or(LONGEST_WAIT, Duration::from_secs).min(LONGEST_WAIT);
     answer_one(api.operations.wait(id, Some(patience)).await)
 }

@@ -5,10 +5,8 @@ use aar_model::wire::Sync;
 use crate::answer::{self, Answer};
 use crate::api::{Api, Call};
 use crate::error::ApiError;
-use crate::request::Query;
 
 pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &["recursion"])?;
     super::applications::render(api, call, || {
         let listed = api.parts.registry.registry_applications()?;
         let total = listed.len();

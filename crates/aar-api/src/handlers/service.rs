@@ -9,18 +9,15 @@ use crate::answer::{self, Answer};
 use crate::api::{Api, Call};
 use crate::body::ResponseBody;
 use crate::error::ApiError;
-use crate::request::Query;
 
 /// Extensions that AMS's clients look for before they use what these name.
 const EXTENSIONS: &[&str] = &["application_image_export", "registry", "zip_archive_support"];
 
-pub(super) fn root(call: &Call<'_>) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
-    Ok(answer::json(StatusCode::OK, &Sync::new(["/1.0"])))
+pub(super) fn root() -> Answer {
+    answer::json(StatusCode::OK, &Sync::new(["/1.0"]))
 }
 
-pub(super) fn service(call: &Call<'_>) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
+pub(super) fn service(call: &Call<'_>) -> Answer {
     let status = ServiceStatus {
         api_extensions: EXTENSIONS.iter().map(|name| (*name).to_owned()).collect(),
         api_status: "stable".into(),
@@ -29,21 +26,19 @@ pub(super) fn service(call: &Call<'_>) -> Result<Answer, ApiError> {
         auth_methods: vec!["2waySSL".into()],
         role: call.access.role(),
     };
-    Ok(answer::json(StatusCode::OK, &Sync::new(status)))
+    answer::json(StatusCode::OK, &Sync::new(status))
 }
 
-pub(super) fn status(api: &Api, call: &Call<'_>) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
+pub(super) fn status(api: &Api) -> Result<Answer, ApiError> {
     if api.is_stopping() {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
     }
     Ok(answer::json(StatusCode::OK, &Sync::new("ready")))
 }
 
-pub(super) fn version(call: &Call<'_>) -> Result<Answer, ApiError> {
-    Query::parse(call.head.uri.query(), &[])?;
+pub(super) fn version() -> Answer {
     let version = VersionInfo { version: env!("CARGO_PKG_VERSION").into() };
-    Ok(answer::json(StatusCode::OK, &Sync::new(version)))
+    answer::json(StatusCode::OK, &Sync::new(version))
 }
 
 pub(super) fn metrics(api: &Api) -> Result<Answer, ApiError> {

@@ -92,6 +92,8 @@ fn control_characters_in_a_name_do_not_reach_a_terminal() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn arbitrary_bytes_never_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = Certificate::read_all(&input);

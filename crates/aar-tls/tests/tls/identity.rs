@@ -70,7 +70,7 @@ fn an_identity_is_made_once_and_kept() {
     assert_eq!(made.fingerprint(), kept.fingerprint());
     assert_eq!(made.certificate().common_name(), Some("localhost"));
     let mode_of = |name: &str| fs::metadata(certs.join(name)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode_of("server.key"), mode_of("server.crt"), mode_of("")), (0o600, 0o644, 0o700));
+    assert_eq!((mode_of("server.key"), mode_of("server.crt"), mode_of("")), (0o600, 0o600, 0o700));
     let mut files: Vec<_> = fs::read_dir(&certs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
     assert_eq!(files, ["server.crt", "server.key"]);

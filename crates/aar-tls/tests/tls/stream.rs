@@ -213,7 +213,8 @@ async fn a_slow_reader_that_does_read_is_waited_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn vectored_writes_arrive_as_the_slices_in_order(
         sizes in proptest::collection::vec(prop_oneof![Just(0), 1usize..20, 16_370usize..16_400, 1usize..70_000], 0..20),
