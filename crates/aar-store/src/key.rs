@@ -16,8 +16,9 @@ pub fn image_key(image: &Digest) -> String {
 
 /// The image whose key this is.
 pub fn parse_image_key(key: &str) -> Option<Digest> {
-    let (folder, hex) = key.strip_prefix(IMAGES)?.split_once('/')?;
-    if folder.len() == 2 && hex.starts_with(folder) { hex.parse().ok() } else { None }
+    let (_, hex) = key.strip_prefix(IMAGES)?.split_once('/')?;
+    // Upper-case digits would read as well, but be a key that is never written.
+    hex.parse().ok().filter(|image| image_key(image) == key)
 }
 
 /// The key of a record. Ordered by application, its own record before those of its versions.

@@ -1,6 +1,8 @@
 //! The commit order: whatever is done, and wherever the power fails, the registry that starts again shows every answered
 //! change, shows the unanswered one whole or not at all, and the collector leaves nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use aar_model::wire::PushRequest;
 use aar_model::{AppName, Architecture, Digest, Version};
 use aar_store::memory::Memory;
 use aar_store::{
-    BlobInfo, Blobs, ByteStream, ETag, Error, Push, RecordKey, Records, Registry, RegistryError, Result, Upload,
-    Viewer,
+    BlobInfo, Blobs, ByteStream, ETag, Error, Push, RecordKey, Records, Registry, RegistryError, Result,
+    Upload, Viewer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -260,7 +262,8 @@ fn shown(registry: &Registry) -> Model {
             entry.tag = application.fields.tags.first().map(|tag| tag.parse().unwrap());
             for version in application.versions {
                 let content = |digest| (0..3).find(|content| Digest::of(&bytes(*content)) == digest).unwrap();
-                let images = version.images.iter().map(|image| (image.architecture, content(image.fingerprint)));
+                let images =
+                    version.images.iter().map(|image| (image.architecture, content(image.fingerprint)));
                 entry.versions.insert(version.number.number(), (version.published, images.collect()));
             }
         })
@@ -320,7 +323,8 @@ async fn check(steps: Vec<Step>, writes: i64, last_lands: bool, keep_index: bool
 
     registry.collect_garbage(Duration::ZERO, false).await.unwrap();
     let images: BTreeSet<_> = Blobs::list(&store).await.unwrap().into_iter().map(|blob| blob.image).collect();
-    let records: BTreeSet<_> = Records::list(&store).await.unwrap().iter().map(|(key, _)| key.path()).collect();
+    let records: BTreeSet<_> =
+        Records::list(&store).await.unwrap().iter().map(|(key, _)| key.path()).collect();
     assert_eq!((images, records), expected_store(&now));
     assert_eq!(shown(&registry), now);
     assert!(registry.verify().await.unwrap().damaged.is_empty());

@@ -22,6 +22,7 @@ pub(crate) fn init(log: Log) -> Result<LogControl> {
         }
     };
     tracing_subscriber::registry().with(level).with(layer).try_init().context("cannot begin to log")?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
     Ok(LogControl(handle))
 }
 
