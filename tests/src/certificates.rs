@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use aar_model::Fingerprint;
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::{X509, X509Name};
+use openssl::x509::{X509, X509Extension, X509Name};
 
 /// Somebody with a key and a certificate, which also lie as files where programs can read them.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct PersonBuilder {
     /// Seconds from now.
     validity: std::ops::Range<i64>,
     issuer: Option<(X509, PKey<Private>)>,
+    /// Bytes of a comment.
+    padding: usize,
 }
 
 impl Person {
@@ -43,7 +45,7 @@ impl Person {
 
     /// Somebody whose certificate is special.
     pub fn builder(name: &str) -> PersonBuilder {
-        PersonBuilder { name: name.into(), rsa: false, validity: -3600..86_400, issuer: None }
+        PersonBuilder { name: name.into(), rsa: false, validity: -3600..86_400, issuer: None, padding: 0 }
     }
 
     /// SHA-256 over the certificate's DER.
@@ -79,6 +81,13 @@ impl PersonBuilder {
         self
     }
 
+    /// With a comment of so many bytes, which makes it large.
+    #[must_use]
+    pub fn padding(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
     /// Makes key and certificate, and their files in `dir`.
     pub fn build(self, dir: &Path) -> Person {
         let key = if self.rsa {
@@ -103,6 +112,11 @@ impl PersonBuilder {
         builder.set_pubkey(&key).unwrap();
         builder.set_not_before(&time(self.validity.start)).unwrap();
         builder.set_not_after(&time(self.validity.end)).unwrap();
+        if self.padding > 0 {
+            let comment = Asn1Object::from_str("2.16.840.1.113730.1.13").unwrap();
+            let text = Asn1OctetString::new_from_bytes(&vec![b'x'; self.padding]).unwrap();
+            builder.append_extension(X509Extension::new_from_der(&comment, false, &text).unwrap()).unwrap();
+        }
         let (issuer, issuer_key) = match &self.issuer {
             Some((certificate, key)) => (certificate.subject_name(), key),
             None => (&*name, &key),

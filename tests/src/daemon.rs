@@ -36,6 +36,7 @@ pub fn binary(name: &str) -> PathBuf {
 pub struct Daemon {
     child: Option<Child>,
     dir: TempDir,
+    storage_root: PathBuf,
     address: SocketAddr,
     fingerprint: Fingerprint,
 }
@@ -87,6 +88,7 @@ impl DaemonBuilder {
         let mut daemon = Daemon {
             child: None,
             dir,
+            storage_root: self.storage_root.unwrap_or_else(|| base.join("data")),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             fingerprint: Fingerprint::of(b""),
         };
@@ -108,6 +110,14 @@ impl Daemon {
 
     /// Starts the daemon again after it has ended; it may have another port then.
     pub fn start(&mut self) {
+        self.launch();
+        let ready = self.wait_for_log("ready");
+        self.address = ready["address"].as_str().unwrap().parse().unwrap();
+        self.fingerprint = ready["fingerprint"].as_str().unwrap().parse().unwrap();
+    }
+
+    /// Starts the daemon and does not wait until it is ready.
+    pub fn launch(&mut self) {
         assert!(self.child.is_none(), "the daemon runs");
         let log = File::create(self.log_file()).unwrap();
         let child = Command::new(binary("aard"))
@@ -120,9 +130,6 @@ impl Daemon {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        let ready = self.wait_for_log("ready");
-        self.address = ready["address"].as_str().unwrap().parse().unwrap();
-        self.fingerprint = ready["fingerprint"].as_str().unwrap().parse().unwrap();
     }
 
     /// Waits for a log entry with this message.
@@ -189,6 +196,11 @@ impl Daemon {
     /// The base directory.
     pub fn base(&self) -> PathBuf {
         self.dir.path().join("base")
+    }
+
+    /// The socket for administration.
+    pub fn socket(&self) -> PathBuf {
+        self.base().join("run/aar.sock")
     }
 
     /// A directory for a test's own files; it goes with the daemon.
@@ -275,7 +287,7 @@ impl Daemon {
 
     /// A request on the Unix socket.
     pub fn admin(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        Connection::unix(&self.base().join("run/aar.sock")).request(method, path, &[], body)
+        Connection::unix(&self.socket()).request(method, path, &[], body)
     }
 
     /// A connection as somebody, or as nobody.
@@ -295,7 +307,7 @@ impl Daemon {
 
     /// Files of the storage, as paths below its root.
     pub fn stored_files(&self) -> Vec<String> {
-        let root = self.base().join("data");
+        let root = &self.storage_root;
         let mut files = Vec::new();
         let mut dirs = vec![root.clone()];
         while let Some(dir) = dirs.pop() {
@@ -304,7 +316,7 @@ impl Daemon {
                 if path.is_dir() {
                     dirs.push(path);
                 } else {
-                    files.push(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+                    files.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
                 }
             }
         }

@@ -90,9 +90,14 @@ impl Connection {
 
     /// Connects to a Unix socket.
     pub fn unix(path: &Path) -> Self {
-        let socket = UnixStream::connect(path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { wire: Box::new(socket), received: Vec::new() }
+        Self::try_unix(path).unwrap()
+    }
+
+    /// As [`unix`](Self::unix), where that may fail.
+    pub fn try_unix(path: &Path) -> std::io::Result<Self> {
+        let socket = UnixStream::connect(path)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { wire: Box::new(socket), received: Vec::new() })
     }
 
     /// Sends a request with a body of known length, and reads the answer.

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use aar_model::Digest;
+use aar_model::{Digest, Fingerprint};
 use aar_tests::{Connection, Daemon, binary};
 use rustix::process::Signal;
 
@@ -73,6 +73,40 @@ fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
     // What was open stays, the old port is closed.
     assert_eq!(open.request("GET", "/1.0/applications", &[], b"").status, 200);
     assert!(Connection::try_tls(daemon.address(), Some(&client)).is_err());
+}
+
+#[test]
+fn a_new_certificate_is_shown_after_a_reload() {
+    let mut daemon = Daemon::spawn();
+    let before = daemon.fingerprint();
+    let mut open = daemon.connect(None);
+    let shown = |daemon: &Daemon| {
+        let stream = Connection::tls_stream(daemon.address(), None).unwrap();
+        Fingerprint::of(&stream.ssl().peer_certificate().unwrap().to_der().unwrap())
+    };
+    let expiry = |daemon: &Daemon| {
+        let text = String::from_utf8(daemon.admin("GET", "/1.0/metrics", b"").body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("aar_certificate_expiry_days "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    assert!(shown(&daemon) == before && expiry(&daemon) > 3650.0);
+
+    let next = aar_tests::Person::new(daemon.scratch(), "next");
+    fs::copy(&next.certificate_file, daemon.base().join("certs/server.crt")).unwrap();
+    daemon.signal(Signal::HUP);
+    let (certs, said) = (daemon.base().join("certs"), "cannot reload, nothing has changed");
+    daemon.wait_for_log(&format!(
+        "{said}: cannot load the server's certificate: the private key `{}` does not belong to the certificate `{}`",
+        certs.join("server.key").display(),
+        certs.join("server.crt").display()
+    ));
+    assert_eq!(shown(&daemon), before);
+
+    fs::copy(&next.key_file, daemon.base().join("certs/server.key")).unwrap();
+    daemon.signal(Signal::HUP);
+    assert_eq!(daemon.wait_for_log("reloaded")["fingerprint"], next.fingerprint().to_string());
+    assert!(shown(&daemon) == next.fingerprint() && expiry(&daemon) < 1.1);
+    assert_eq!(open.request("GET", "/1.0/status", &[], b"").status, 200);
 }
 
 #[test]

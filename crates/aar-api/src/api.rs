@@ -83,6 +83,11 @@ impl Api {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// The server shows another certificate from now on, which expires at `not_after`, Unix seconds.
+    pub fn set_certificate_not_after(&self, not_after: i64) {
+        self.metrics.set_certificate_not_after(not_after);
+    }
+
     /// The metrics in Prometheus's text format.
     pub fn render_metrics(&self) -> Result<String, std::fmt::Error> {
         self.metrics.render(&self.parts.registry, self.parts.trust.as_ref())
@@ -98,7 +103,9 @@ impl Api {
         let (head, body) = request.into_parts();
         let access = Access::of(caller, self.parts.trust.as_ref());
 
-        let (route, outcome) = match self.cached(&head, access) {
+        // A body that does not belong to a read has to be taken care of all the same.
+        let cached = if body.is_end_stream() { self.cached(&head, access) } else { None };
+        let (route, outcome) = match cached {
             Some((route, answer)) => (route, Ok(answer)),
             None => Arc::clone(&self).dispatch(caller, access, &head, body, &id).await,
         };
@@ -143,7 +150,7 @@ impl Api {
     where
         B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
     {
-        let body = RequestBody::new(body, self.metrics.receiving());
+        let body = RequestBody::new(body, &head.headers, self.metrics.receiving());
         let route = match Route::find(head.uri.path(), caller.peer) {
             Ok(route) => route,
             Err(error) => return ("unknown", Err(error)),

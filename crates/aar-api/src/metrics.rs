@@ -1,6 +1,6 @@
 //! Metrics in Prometheus's text format.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aar_model::Role;
@@ -31,7 +31,7 @@ pub(crate) struct Metrics {
     generation: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     /// When the server's certificate expires, Unix seconds.
-    certificate_not_after: i64,
+    certificate_not_after: AtomicI64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,7 +74,7 @@ impl Metrics {
             certificates: Family::default(),
             generation: Gauge::default(),
             certificate_expiry: Gauge::default(),
-            certificate_not_after,
+            certificate_not_after: certificate_not_after.into(),
             exposition: Exposition::default(),
         };
         exposition.register("requests", "Requests that were answered", metrics.requests.clone());
@@ -103,6 +103,11 @@ impl Metrics {
             metrics.certificate_expiry.clone(),
         );
         Self { exposition, ..metrics }
+    }
+
+    /// The server shows another certificate from now on.
+    pub(crate) fn set_certificate_not_after(&self, not_after: i64) {
+        self.certificate_not_after.store(not_after, Ordering::Relaxed);
     }
 
     /// Counts an answer.
@@ -148,7 +153,7 @@ impl Metrics {
             self.certificates.get_or_create(&CertificateLabels { state }).set(signed(count as u64));
         }
         #[allow(clippy::cast_precision_loss)] // seconds of a date
-        let not_after = self.certificate_not_after as f64;
+        let not_after = self.certificate_not_after.load(Ordering::Relaxed) as f64;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.certificate_expiry.set((not_after - now) / SECONDS_PER_DAY);
         let mut text = String::new();

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::header::{AsHeaderName, HeaderName, HeaderValue};
+use hyper::header::{AsHeaderName, EXPECT, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -113,7 +113,7 @@ impl<'a> Query<'a> {
 }
 
 /// The body of a request, with a limit on its pauses. Where nobody reads it to its end it is read on for a while and
-/// thrown away when this is dropped.
+/// thrown away when this is dropped, unless the sender waits to be asked for it.
 pub(crate) struct RequestBody<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -123,6 +123,8 @@ where
     /// Made when nothing comes for the first time, armed while nothing comes.
     idle: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// The sender keeps the body back until it is told to go on, which reading does.
+    kept_back: bool,
     received: Received,
 }
 
@@ -130,9 +132,11 @@ impl<B> RequestBody<B>
 where
     B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
 {
-    pub(crate) fn new(body: B, received: Received) -> Self {
+    pub(crate) fn new(body: B, headers: &HeaderMap, received: Received) -> Self {
         let body = Some(body).filter(|body| !body.is_end_stream());
-        Self { body, idle: None, waiting: false, received }
+        let kept_back =
+            headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        Self { body, idle: None, waiting: false, kept_back, received }
     }
 
     /// The body as the registry takes an image.
@@ -147,11 +151,15 @@ where
 
     /// Reads a JSON body; an empty one is the default.
     pub(crate) async fn json<T: DeserializeOwned + Default>(mut self) -> Result<T, ApiError> {
+        let too_large = || ApiError::too_large("1 MiB for JSON");
+        if self.announced().is_some_and(|size| size > JSON_LIMIT as u64) {
+            return Err(too_large());
+        }
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.next().await {
             let chunk = chunk.map_err(aar_store::RegistryError::from)?;
             if bytes.len() + chunk.len() > JSON_LIMIT {
-                return Err(ApiError::too_large("1 MiB for JSON"));
+                return Err(too_large());
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -173,6 +181,7 @@ where
         let this = self.get_mut();
         loop {
             let Some(body) = &mut this.body else { return Poll::Ready(None) };
+            this.kept_back = false;
             match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
                     this.waiting = false;
@@ -211,7 +220,9 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
-        if let Some(body) = self.body.take() {
+        if let Some(body) = self.body.take()
+            && !self.kept_back
+        {
             // Ends by itself: after LINGER, with the body, or with the connection.
             tokio::spawn(timeout(LINGER, discard(body)));
         }

@@ -36,6 +36,10 @@ pub(crate) enum Route {
 impl Route {
     /// Finds the route of a path, as `peer` may know it: administration exists on the Unix socket only.
     pub(crate) fn find(path: &str, peer: Peer) -> Result<Self, ApiError> {
+        // The targets `*` and `host:port` are no paths.
+        if !path.starts_with('/') {
+            return Err(unknown());
+        }
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments = path.split('/').skip(1).map(decode).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
@@ -220,6 +224,13 @@ mod tests {
                 .is_ok_and(|r| r == Route::Image("..".into(), "status".into()))
         );
         assert_eq!(Route::find("/1.0/applications/%ff", NETWORK).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_target_that_is_no_path_is_not_found() {
+        for target in ["", "*", "registry:443", "1.0/status"] {
+            assert_eq!(Route::find(target, NETWORK).unwrap_err().status, 404, "{target}");
+        }
     }
 
     #[test]

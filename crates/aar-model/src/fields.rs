@@ -5,12 +5,29 @@ use serde_json::{Map, Value};
 
 use crate::wire::{Addon, Bootstrap, ExtraData, Hooks, Service, Watchdog};
 
-/// A field whose value has the wrong type.
+/// How deep lists and objects in a field may be nested: JSON readers, also the one of the stored records, give up at about
+/// twice that, and records and answers wrap a few levels around a field.
+const MAX_DEPTH: usize = 64;
+
+/// A field that cannot be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind}.{problem}")]
-pub struct InvalidField {
-    kind: &'static str,
-    problem: serde_path_to_error::Error<serde_json::Error>,
+pub enum InvalidField {
+    /// Its value has the wrong type.
+    #[error("{kind}.{problem}")]
+    Type {
+        /// What it is a field of.
+        kind: &'static str,
+        /// Where in it, and what is wrong.
+        problem: serde_path_to_error::Error<serde_json::Error>,
+    },
+    /// Its value is nested too deeply.
+    #[error("{kind}.{field}: lists and objects are nested more than {MAX_DEPTH} deep")]
+    TooDeep {
+        /// What it is a field of.
+        kind: &'static str,
+        /// The beginning of its name.
+        field: String,
+    },
 }
 
 /// An application's fields. Every one may be left out; AMS's clients get an empty value then.
@@ -132,9 +149,23 @@ fn parse<T: for<'de> Deserialize<'de>>(
     fields: &Map<String, Value>,
     kind: &'static str,
 ) -> Result<T, InvalidField> {
+    if let Some((name, _)) = fields.iter().find(|(_, value)| is_deeper(value, MAX_DEPTH)) {
+        return Err(InvalidField::TooDeep { kind, field: name.chars().take(64).collect() });
+    }
     let present: Map<_, _> =
         fields.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-    serde_path_to_error::deserialize(Value::Object(present)).map_err(|problem| InvalidField { kind, problem })
+    serde_path_to_error::deserialize(Value::Object(present))
+        .map_err(|problem| InvalidField::Type { kind, problem })
+}
+
+/// Whether lists and objects are nested more than `limit` deep.
+fn is_deeper(value: &Value, limit: usize) -> bool {
+    let inner = |value| is_deeper(value, limit - 1);
+    match value {
+        Value::Array(values) => limit == 0 || values.iter().any(inner),
+        Value::Object(values) => limit == 0 || values.values().any(inner),
+        _ => false,
+    }
 }
 
 /// Fields of an application or a version that the registry sets itself. AMS sends them with a push, where they are passed

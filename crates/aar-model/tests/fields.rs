@@ -47,6 +47,8 @@ fn rendered(fields: &impl serde::Serialize) -> Map<String, Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_merge_says_whether_it_changed_anything(fields in map(), changes in map()) {
         let mut after = fields.clone();
@@ -131,4 +133,19 @@ fn a_known_field_of_the_wrong_type_is_named() {
     let wrong = json!({ "services": [{ "port": 1 }, { "port": [] }] });
     let error = VersionFields::parse(wrong.as_object().unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("version.services[1]"), "{error}");
+}
+
+#[test]
+fn what_is_nested_too_deeply_to_be_read_again_is_refused() {
+    let nested = |depth| {
+        (0..depth).fold(
+            json!(1),
+            |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "x": inner }) },
+        )
+    };
+    let field = |depth| json!({ "x-deep": nested(depth) }).as_object().unwrap().clone();
+    assert!(ApplicationFields::parse(&field(64)).is_ok());
+    let error = ApplicationFields::parse(&field(65)).unwrap_err().to_string();
+    assert!(error.contains("application.x-deep") && error.contains("64"), "{error}");
+    assert!(VersionFields::parse(&field(65)).is_err());
 }

@@ -6,6 +6,8 @@ use aar_model::{Digest, Fingerprint, FingerprintPrefix, Hasher};
 use proptest::prelude::*;
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn hex_digits_come_out_in_lower_case(text in "[0-9a-fA-F]{64}") {
         let lower = text.to_lowercase();

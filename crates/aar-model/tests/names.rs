@@ -26,6 +26,8 @@ fn almost_a_name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn names_are_exactly_those_of_the_rule(text in almost_a_name()) {
         let read = text.parse::<AppName>();
@@ -88,7 +90,9 @@ fn names_at_the_edges_of_the_rule() {
         assert!(name.parse::<AppName>().is_ok(), "{name}");
     }
     let too_long = "a".repeat(64);
-    for no_name in ["", ".", "..", "-a", "_a", ".a", "A", "aB", "a b", "a/b", "a\\b", "a\0", "a\n", "ä", &too_long] {
+    for no_name in
+        ["", ".", "..", "-a", "_a", ".a", "A", "aB", "a b", "a/b", "a\\b", "a\0", "a\n", "ä", &too_long]
+    {
         assert!(no_name.parse::<AppName>().is_err(), "{no_name:?}");
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -289,10 +290,13 @@ async fn check(steps: Vec<Step>, writes: i64, last_lands: bool, keep_index: bool
     let store = Memory::default();
     let index = Arc::new(Memory::default());
     let failing = Failing { store: store.clone(), writes_left: Arc::new(AtomicI64::new(writes)), last_lands };
-    let (registry, _) =
-        Registry::open(Arc::new(failing.clone()), Arc::new(failing.clone()), Arc::clone(&index) as _)
-            .await
-            .unwrap();
+    let (registry, _) = Registry::open(
+        Arc::new(failing.clone()),
+        Arc::new(failing.clone()),
+        ready(Ok(Arc::clone(&index) as _)),
+    )
+    .await
+    .unwrap();
     let mut model = Model::new();
     let mut possible = None;
     for step in &steps {
@@ -317,7 +321,9 @@ async fn check(steps: Vec<Step>, writes: i64, last_lands: bool, keep_index: bool
 
     let index = if keep_index { index } else { Arc::new(Memory::default()) };
     let (registry, _) =
-        Registry::open(Arc::new(store.clone()), Arc::new(store.clone()), index as _).await.unwrap();
+        Registry::open(Arc::new(store.clone()), Arc::new(store.clone()), ready(Ok(index as _)))
+            .await
+            .unwrap();
     let now = shown(&registry);
     assert!(now == model || Some(&now) == possible.as_ref(), "shows {now:?}, not {model:?} or {possible:?}");
 

@@ -21,6 +21,8 @@ fn key() -> impl Strategy<Value = RecordKey> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_record_is_found_under_its_key_and_no_other(key in key(), other in key()) {
         prop_assert_eq!(RecordKey::parse(&key.path()), Some(key.clone()));

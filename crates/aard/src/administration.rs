@@ -54,12 +54,12 @@ impl Administration {
     /// Reads configuration, trust and certificate anew. What is wrong changes nothing.
     pub(crate) async fn reload(&mut self) {
         match self.apply().await {
-            Ok(()) => tracing::info!("reloaded"),
+            Ok(identity) => tracing::info!(fingerprint = %identity.fingerprint(), "reloaded"),
             Err(error) => tracing::error!("cannot reload, nothing has changed: {error:#}"),
         }
     }
 
-    async fn apply(&mut self) -> Result<()> {
+    async fn apply(&mut self) -> Result<Identity> {
         // Everything that can fail comes first.
         let config = self.config_path.load()?;
         let identity =
@@ -80,6 +80,7 @@ impl Administration {
         self.trust.reload().await.context("cannot read the trust store")?;
 
         self.acceptor.store(Arc::new(acceptor));
+        self.api.set_certificate_not_after(identity.certificate().not_after());
         self.log.set_level(config.log.level);
         if config.metrics.is_none() {
             replace(&mut self.metrics, None);
@@ -89,7 +90,7 @@ impl Administration {
             tracing::warn!("a change of `storage` or `log.format` takes effect when the daemon is restarted");
         }
         self.config = config;
-        Ok(())
+        Ok(identity)
     }
 }
 

@@ -55,17 +55,28 @@ impl BaseDir {
 
     /// Listens on the administrators' socket.
     pub(crate) fn listen(&self) -> Result<UnixListener> {
-        let path = self.path.join("run/aar.sock");
         // Left by a process that is gone: the lock says that no other is there.
-        if let Err(error) = std::fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(|| format!("cannot remove `{}`", path.display()));
-        }
+        self.remove_socket()?;
+        let path = self.socket();
         let listener =
             UnixListener::bind(&path).with_context(|| format!("cannot listen on `{}`", path.display()))?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o660))
             .with_context(|| format!("cannot set the mode of `{}`", path.display()))?;
         Ok(listener)
+    }
+
+    /// Removes the administrators' socket, so that whoever looks for a daemon sees that there is none.
+    pub(crate) fn remove_socket(&self) -> Result<()> {
+        let path = self.socket();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path.join("run/aar.sock")
     }
 }

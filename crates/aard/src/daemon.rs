@@ -7,7 +7,7 @@ use aar_api::{Api, Parts};
 use aar_config::{Config, Storage};
 use aar_fs::FsTrust;
 use aar_sled::SledIndex;
-use aar_store::{Registry, Trust};
+use aar_store::{Index, Registry, Trust};
 use aar_tls::{Acceptor, Certificate, Identity};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -115,6 +115,9 @@ async fn serve(
     api.set_stopping();
     administration.stop_accepting();
     socket.abort();
+    if let Err(error) = base_dir.remove_socket() {
+        tracing::warn!("{error:#}");
+    }
     let cut_off = places.stop(PATIENCE).await;
     if let Err(error) = trust.save_seen().await {
         tracing::warn!(
@@ -130,10 +133,14 @@ async fn open_registry(storage: &Storage, base_dir: &BaseDir) -> Result<Arc<Regi
     let Storage::Fs { root_directory } = storage;
     let root = root_directory.clone().unwrap_or_else(|| base_dir.data());
     let index_path = base_dir.index();
+    // Both take a while, and neither needs the other.
     let index = tokio::task::spawn_blocking(move || SledIndex::open(&index_path));
     let (blobs, records) = aar_fs::open(&root).await.context("cannot open the storage")?;
-    let index = index.await.context("opening the index failed")?.context("cannot open the index")?;
-    let (registry, found) = Registry::open(Arc::new(blobs), Arc::new(records), Arc::new(index))
+    let index = async {
+        let opened = index.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok(Arc::new(opened) as Arc<dyn Index>)
+    };
+    let (registry, found) = Registry::open(Arc::new(blobs), Arc::new(records), index)
         .await
         .context("cannot bring the index to what the storage holds")?;
     tracing::info!(

@@ -28,17 +28,21 @@ pub struct Reconciled {
 impl Registry {
     /// Opens the registry on a store: sweeps what an earlier process left of its uploads, reconciles the index with the
     /// store, and finishes deletions that were cut off.
+    ///
+    /// The index may still be opening: meanwhile the store is listed.
     pub async fn open(
         blobs: Arc<dyn Blobs>,
         records: Arc<dyn Records>,
-        index: Arc<dyn Index>,
+        index: impl Future<Output = Result<Arc<dyn Index>>>,
     ) -> Result<(Self, Reconciled)> {
-        let registry = Self::new(blobs, records, index);
+        let (listed, index) = tokio::join!(records.list(), index);
+        let registry = Self::new(blobs, records, index?);
+        let listed = listed?;
         let swept = registry.blobs.sweep_uploads().await?;
         if swept > 0 {
             tracing::info!(swept, "removed what unfinished uploads had left");
         }
-        let reconciled = registry.reconcile(false).await?;
+        let reconciled = registry.reconcile(listed, false).await?;
         for name in registry.leftovers()? {
             let _application = registry.applications.lock(&name).await;
             registry.finish_deletion(&name).await?;
@@ -49,12 +53,11 @@ impl Registry {
     /// Makes the index anew from the records. Reads go on meanwhile, changes wait.
     pub async fn rebuild(&self) -> Result<Reconciled> {
         let _commits = self.commits.write().await;
-        self.reconcile(true).await
+        self.reconcile(self.records.list().await?, true).await
     }
 
     /// Brings the index to what the store says; reads the records whose tag the index does not have, or `all`.
-    async fn reconcile(&self, all: bool) -> Result<Reconciled> {
-        let listed = self.records.list().await?;
+    async fn reconcile(&self, listed: Vec<(RecordKey, ETag)>, all: bool) -> Result<Reconciled> {
         let mut outcome = Reconciled { records: listed.len(), ..Reconciled::default() };
         let mut unread: HashMap<RecordKey, ETag> = listed.into_iter().collect();
         let mut unlisted = Vec::new();
