@@ -48,5 +48,5 @@ fuzz: deps ## Fuzz the readers of foreign input (FUZZ_SECONDS=600 for each)
 	fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: install
-install: build ## Install binaries, unit, man pages and completions below PREFIX (and DESTDIR)
+install: ## Install what `make build` made: binaries, unit, man pages, completions (PREFIX, DESTDIR)
 	packaging/install.sh target/release "$(DESTDIR)" "$(PREFIX)"

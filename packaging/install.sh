@@ -21,5 +21,6 @@ install -d "$root$prefix/share/bash-completion/completions" "$root$prefix/share/
 if [ -z "$root" ]; then
     systemd-sysusers "$prefix/lib/sysusers.d/aar.conf"
     systemctl daemon-reload
+    install -d -m 700 -o aar -g aar /var/lib/aar
     echo "installed; write /var/lib/aar/config.yaml and start it: systemctl enable --now aard"
 fi

@@ -7,7 +7,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use aar_api::{Api, Caller, Identity, Parts, Peer};
-use aar_store::{Registry, memory::Memory};
+use aar_store::memory::Memory;
+use aar_store::{Index, Registry};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,13 +22,14 @@ const BUFFER: usize = 1 << 20;
 
 fuzz_target!(|requests: &[u8]| {
     // Nothing waits for real: where all are waiting, the clock goes on.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(serve(requests));
 });
 
 async fn serve(requests: &[u8]) {
     let memory = Arc::new(Memory::default());
-    let (registry, _) = Registry::open(memory.clone(), memory.clone(), memory.clone()).await.unwrap();
+    let registry = open(&memory).await;
     let api = Arc::new(Api::new(Parts {
         registry: Arc::new(registry),
         trust: memory.clone(),
@@ -57,7 +59,13 @@ async fn serve(requests: &[u8]) {
         let _ = answers.read_to_end(&mut all).await;
     };
     let _ = tokio::join!(serving, sending, receiving);
-    Registry::open(memory.clone(), memory.clone(), memory).await.unwrap();
+    open(&memory).await;
+}
+
+async fn open(memory: &Arc<Memory>) -> Registry {
+    let index: Arc<dyn Index> = memory.clone();
+    let (registry, _) = Registry::open(memory.clone(), memory.clone(), async { Ok(index) }).await.unwrap();
+    registry
 }
 
 fn read_certificate(text: &str) -> Result<(Vec<u8>, Option<String>), String> {

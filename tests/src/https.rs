@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aar_model::Digest;
-use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode};
 use serde_json::Value;
 
 use crate::certificates::Person;
@@ -77,15 +77,14 @@ impl Connection {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;
-        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+        // No connector: that would read all certificates that this machine trusts, for every connection.
+        let mut builder = SslContext::builder(SslMethod::tls_client())?;
         builder.set_verify(SslVerifyMode::NONE);
         if let Some(person) = person {
             builder.set_certificate(&person.certificate)?;
             builder.set_private_key(&person.key)?;
         }
-        let configuration =
-            builder.build().configure()?.verify_hostname(false).use_server_name_indication(false);
-        configuration.connect("", socket).map_err(std::io::Error::other)
+        Ssl::new(&builder.build())?.connect(socket).map_err(std::io::Error::other)
     }
 
     /// Connects to a Unix socket.

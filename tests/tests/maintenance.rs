@@ -79,8 +79,17 @@ fn records_changed_by_hand_count_after_a_rebuild() {
     let versions =
         daemon.request(&publisher, "GET", "/1.0/applications/game", b"").metadata()["versions"].clone();
     assert_eq!(versions.as_array().unwrap().len(), 1);
+    // What it holds is not known, and must not be taken for unused.
+    assert_eq!(daemon.admin("POST", "/1.0/maintenance/collect-garbage?grace=0", b"").status, 503);
+    assert_eq!(daemon.request(&publisher, "DELETE", "/1.0/applications/game", b"").status, 202);
+    assert!(image_file(&daemon, "image of game 2".repeat(1000).as_bytes()).exists());
+    let image = "image of game 1".repeat(1000);
+    let path = "/1.0/applications/game/1?architecture=x86_64";
+    assert_eq!(daemon.push(&publisher, path, image.as_bytes()).status, 202);
     fs::write(&record, &whole).unwrap();
     daemon.admin("POST", "/1.0/maintenance/rebuild", b"");
+    assert_eq!(daemon.admin("POST", "/1.0/maintenance/collect-garbage?grace=0", b"").status, 200);
+    assert_eq!(daemon.request(&publisher, "GET", "/1.0/applications/game/2", b"").status, 200);
     let versions =
         daemon.request(&publisher, "GET", "/1.0/applications/game", b"").metadata()["versions"].clone();
     assert_eq!(versions.as_array().unwrap().len(), 2);

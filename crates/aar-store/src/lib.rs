@@ -2,7 +2,7 @@
 //!
 //! [`Blobs`] and [`Records`] are the truth, [`Index`] mirrors the records so that reads need not touch the store, and
 //! [`Trust`] knows the certificates. [`Registry`] composes them into the operations of the registry and owns the order in
-//! which things become durable. A backend is one crate; all pass the suite in [`contract`].
+//! which things become durable. A backend is one crate; all pass the suite in `contract` (a feature of that name).
 
 mod blobs;
 #[cfg(feature = "contract")]

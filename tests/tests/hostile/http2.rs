@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use aar_tests::{Daemon, Person};
-use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode};
 
 use crate::assert_unharmed;
 
@@ -46,15 +46,14 @@ impl Http2 {
         let socket = TcpStream::connect(daemon.address()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         socket.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        let mut builder = SslContext::builder(SslMethod::tls_client()).unwrap();
         builder.set_verify(SslVerifyMode::NONE);
         builder.set_alpn_protos(b"\x02h2").unwrap();
         if let Some(person) = person {
             builder.set_certificate(&person.certificate).unwrap();
             builder.set_private_key(&person.key).unwrap();
         }
-        let configuration = builder.build().configure().unwrap().verify_hostname(false);
-        let stream = configuration.use_server_name_indication(false).connect("", socket).unwrap();
+        let stream = Ssl::new(&builder.build()).unwrap().connect(socket).unwrap();
         assert_eq!(stream.ssl().selected_alpn_protocol(), Some(&b"h2"[..]));
         Self(stream)
     }
@@ -342,7 +341,7 @@ fn floods_of_small_frames_do_not_pile_up() {
         let many = small.repeat(1000);
         // Answers are not read: at some point the other side has to stop taking questions.
         connection.0.get_ref().set_write_timeout(Some(Duration::from_secs(3))).unwrap();
-        let taken = (0..500).take_while(|_| connection.send(&many).is_ok()).count();
+        let taken = (0..150).take_while(|_| connection.send(&many).is_ok()).count();
         assert!(taken > 0, "{name}");
         drop(connection);
         assert_eq!(Http2::connect(&daemon, None).answered(), Some(200), "{name}");

@@ -96,7 +96,6 @@ fn slow_peers_are_given_up_and_hold_up_nobody() {
         scope.spawn(|| silence(b"GET /1.0/status HTTP/1.1\r\nhost: x\r\n"));
         scope.spawn(|| no_handshake(b""));
         scope.spawn(|| no_handshake(&[0x16, 3, 1, 2, 0, 1]));
-        scope.spawn(|| no_handshake(b"GET / HTTP/1.1\r\n"));
         for _ in 0..20 {
             let begun = Instant::now();
             assert_eq!(daemon.request(&client, "GET", "/1.0/applications", b"").status, 200);

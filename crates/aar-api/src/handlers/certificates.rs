@@ -45,6 +45,7 @@ where
     };
     let (certificate, change) =
         carry_through(async move { Ok(api.parts.trust.add(certificate).await?) }).await?;
+    tracing::info!(fingerprint = %certificate.fingerprint, role = %certificate.role, ?change, "a certificate was added");
     let status = if change == TrustChange::Added { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer::json(status, &Sync::new(AddedCertificate { change, certificate })))
 }

@@ -1,16 +1,28 @@
 //! The collector: removes what no record holds.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use aar_model::wire::{CollectReport, CollectedImage};
 
 use super::core::Registry;
-use crate::Result;
+use crate::{Error, Result};
 
 impl Registry {
     /// Removes images that nothing holds and that were completed more than `grace` ago, and finishes deletions that were
     /// cut off. With `dry_run` it only says what it would remove.
+    ///
+    /// # Errors
+    /// Some records cannot be read: what they hold must not be taken for unused.
     pub async fn collect_garbage(&self, grace: Duration, dry_run: bool) -> Result<CollectReport> {
+        let damaged = self.damaged.load(Ordering::Acquire);
+        if damaged > 0 {
+            return Err(Error::Corrupt {
+                what: format!("the store ({damaged} records)"),
+                source: "mend or remove the records that the log names, then run `aar maintenance rebuild`"
+                    .into(),
+            });
+        }
         if !dry_run {
             self.finish_deletions().await?;
         }

@@ -1,7 +1,7 @@
 //! The registry itself: its parts, and what every operation shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aar_model::wire::Image;
@@ -29,6 +29,8 @@ pub struct Registry {
     /// Shared by writers while they commit, exclusive for whoever replaces the index.
     pub(super) commits: RwLock<()>,
     generation: AtomicU64,
+    /// Records that cannot be read. What they hold is not known: while there are any, nothing counts as unused.
+    pub(super) damaged: AtomicUsize,
 }
 
 /// What the registry holds, in numbers.
@@ -50,6 +52,7 @@ impl Registry {
             applications: Locks::default(),
             commits: RwLock::default(),
             generation: AtomicU64::new(0),
+            damaged: AtomicUsize::new(0),
         }
     }
 
@@ -107,6 +110,9 @@ impl Registry {
 
     /// Removes those of `images` that nothing uses any more. What fails is left to the collector.
     pub(super) async fn remove_unused(&self, images: &[Digest]) {
+        if self.damaged.load(Ordering::Acquire) > 0 {
+            return;
+        }
         for image in images {
             if let Some(_removal) = self.images.removal(image).await
                 && let Err(error) = self.blobs.delete(image).await

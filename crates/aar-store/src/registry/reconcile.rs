@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use aar_model::wire::Image;
 use serde::Deserialize;
@@ -120,6 +121,7 @@ impl Registry {
         }
         self.show(changes)?;
         self.images.replace(&held);
+        self.damaged.store(outcome.damaged, Ordering::Release);
         Ok(outcome)
     }
 }
