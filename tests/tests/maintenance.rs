@@ -79,6 +79,9 @@ fn records_changed_by_hand_count_after_a_rebuild() {
     let versions =
         daemon.request(&publisher, "GET", "/1.0/applications/game", b"").metadata()["versions"].clone();
     assert_eq!(versions.as_array().unwrap().len(), 1);
+    // It is not written over.
+    let other = daemon.push(&publisher, "/1.0/applications/game/2?architecture=x86_64", b"another image");
+    assert_eq!(other.status, 503, "{other:?}");
     // What it holds is not known, and must not be taken for unused.
     assert_eq!(daemon.admin("POST", "/1.0/maintenance/collect-garbage?grace=0", b"").status, 503);
     assert_eq!(daemon.request(&publisher, "DELETE", "/1.0/applications/game", b"").status, 202);

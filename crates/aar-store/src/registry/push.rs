@@ -1,6 +1,7 @@
 //! A push: an image comes in and becomes visible in one step.
 
 use std::pin::Pin as Pinned;
+use std::sync::atomic::Ordering;
 
 use aar_model::wire::{Image, PushRequest};
 use aar_model::{AppName, Architecture, Digest, Hasher, Version, VersionFields};
@@ -104,6 +105,7 @@ impl Registry {
         let existed = admit(&documents, push)?;
         let size = image.size;
 
+        self.refuse_over_damage(&documents, push).await?;
         let application = application_record(&documents, push, existed)?;
         let version = if existed { None } else { Some(version_record(&documents, push, image.clone())) };
         match self.write_records(push, application.as_ref(), version.as_ref()).await {
@@ -122,6 +124,25 @@ impl Registry {
                 Err(error.into())
             }
         }
+    }
+
+    /// Refuses to write over a record that is there and cannot be read: somebody may still mend it.
+    async fn refuse_over_damage(&self, documents: &Documents, push: &Push) -> crate::Result<()> {
+        if self.damaged.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        let application = RecordKey::application(push.name.clone());
+        let version = RecordKey::version(push.name.clone(), push.version);
+        let known = [documents.application.is_some(), documents.versions.contains_key(&push.version)];
+        for (key, known) in [application, version].iter().zip(known) {
+            if !known && self.records.get(key).await?.is_some() {
+                return Err(Error::Corrupt {
+                    what: format!("record {}", key.path()),
+                    source: "mend or remove it, then run `aar maintenance rebuild`".into(),
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn write_records(
