@@ -7,6 +7,7 @@
 mod blobs;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod downloads;
 mod error;
 mod index;
 mod key;
@@ -17,6 +18,7 @@ mod registry;
 mod trust;
 
 pub use blobs::{BlobInfo, Blobs, ByteStream, Upload};
+pub use downloads::{Download, Downloads, SignedUrl};
 pub use error::{Cause, Error, Result};
 pub use index::{Change, Index, Scope};
 pub use key::{RecordKey, image_key, parse_image_key};
