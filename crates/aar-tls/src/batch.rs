@@ -12,8 +12,10 @@ use tokio_util::io::poll_read_buf;
 
 /// The longest TLS record: 16 KiB, its header, and what encryption adds.
 const MAX_RECORD: usize = 16 * 1024 + 64;
-/// What is fetched or sent by one system call, in bytes.
-const BATCH: usize = 4 * MAX_RECORD;
+/// What is fetched by one system call, in bytes.
+const FETCHED: usize = 4 * MAX_RECORD;
+/// What is sent by one system call, in bytes: more of it would not stay in the processor's nearest cache until it is copied.
+const SENT: usize = 2 * MAX_RECORD;
 /// Up to here a write is taken for a message of the handshake or a small answer, not for the beginning of much.
 const SMALL: usize = 4 * 1024;
 
@@ -49,7 +51,7 @@ impl Batch {
 
     /// Waits until one more record can be written.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.outgoing.len() + MAX_RECORD <= BATCH { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
+        if self.outgoing.len() + MAX_RECORD <= SENT { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
     }
 
     /// Waits until the socket has taken everything that was written.
@@ -57,6 +59,11 @@ impl Batch {
         ready!(self.poll_drain(cx))?;
         self.forget_sent();
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether there is something that the socket has not taken.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.sent < self.outgoing.len()
     }
 
     pub(crate) fn into_socket(self) -> TcpStream {
@@ -92,7 +99,7 @@ impl Batch {
             return Poll::Pending;
         }
         // One record's worth at first, which is plenty for a handshake or a request; more for a peer that goes on.
-        let size = if self.received.capacity() == 0 { MAX_RECORD } else { BATCH };
+        let size = if self.received.capacity() == 0 { MAX_RECORD } else { FETCHED };
         self.received.reserve_exact(size);
         let filled = poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.received);
         if self.received.is_empty() {
@@ -127,7 +134,7 @@ impl AsyncWrite for Batch {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if bytes.len() > SMALL && this.outgoing.is_empty() {
-            this.outgoing.reserve_exact(BATCH);
+            this.outgoing.reserve_exact(SENT);
         }
         this.outgoing.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

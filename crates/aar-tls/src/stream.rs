@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -17,10 +16,16 @@ const RECORD: usize = 16 * 1024;
 
 /// A TLS connection over TCP.
 ///
-/// What is written is sent at the latest when the stream is flushed. A write or flush that waits longer than
-/// [`TimeLimits::stalled_write`](crate::TimeLimits) fails with [`io::ErrorKind::TimedOut`].
+/// What is written is sent at the latest when the stream is flushed. On HTTP/2, where every frame is flushed, the task that
+/// flushes is woken once more instead, and what it has written until then is sent when it reads: it must read whenever it
+/// is woken. A write, flush or such a read that waits longer than [`TimeLimits::stalled_write`](crate::TimeLimits) fails
+/// with [`io::ErrorKind::TimedOut`].
 pub struct TlsStream {
     ssl: SslStream<Batch>,
+    /// The beginning of the next record: the head of a message alone would cost a record of its own.
+    record: Vec<u8>,
+    /// Whether something was flushed that is sent at the next read.
+    flushed: bool,
     peer: Option<Peer>,
     http2: bool,
     close_sent: bool,
@@ -48,7 +53,7 @@ impl TlsStream {
             None => None,
         };
         let http2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");
-        Ok(Self { ssl: stream, peer, http2, close_sent: false })
+        Ok(Self { ssl: stream, record: Vec::new(), flushed: false, peer, http2, close_sent: false })
     }
 
     /// Who is at the other end, if it has shown a certificate.
@@ -61,16 +66,49 @@ impl TlsStream {
         self.http2
     }
 
-    /// Writes one record of the next bytes.
-    fn poll_write_record(&mut self, cx: &mut Context<'_>, rest: &Slices<'_>) -> Poll<io::Result<usize>> {
+    /// Takes the next bytes, as many as fit into one record. A record that is full is encrypted.
+    fn poll_write_record(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = bytes.len().min(RECORD - self.record.len());
+        if count < RECORD && self.record.len() + count < RECORD {
+            self.record.extend_from_slice(&bytes[..count]);
+            return Poll::Ready(Ok(count));
+        }
         ready!(self.ssl.get_mut().poll_room(cx))?;
-        SCRATCH.with_borrow_mut(|scratch| Pin::new(&mut self.ssl).poll_write(cx, rest.record(scratch)))
+        if self.record.is_empty() {
+            return Pin::new(&mut self.ssl).poll_write(cx, &bytes[..count]);
+        }
+        self.record.extend_from_slice(&bytes[..count]);
+        ready!(Pin::new(&mut self.ssl).poll_write(cx, &self.record))?;
+        self.record.clear();
+        Poll::Ready(Ok(count))
+    }
+
+    /// Whether there is something that was written and not sent.
+    fn is_owed(&self) -> bool {
+        !self.record.is_empty() || self.ssl.get_ref().is_owed()
+    }
+
+    /// Sends everything that was written.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.record.is_empty() {
+            ready!(self.ssl.get_mut().poll_room(cx))?;
+            ready!(Pin::new(&mut self.ssl).poll_write(cx, &self.record))?;
+        }
+        self.record = Vec::new();
+        ready!(self.ssl.get_mut().poll_send(cx))?;
+        self.flushed = false;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncRead for TlsStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.flushed
+            && let Poll::Ready(Err(error)) = this.poll_send(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         let before = into.filled().len();
         while into.remaining() > 0 {
             let filled = into.filled().len();
@@ -85,11 +123,6 @@ impl AsyncRead for TlsStream {
     }
 }
 
-thread_local! {
-    /// Where small slices are put together to one record.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(RECORD));
-}
-
 impl AsyncWrite for TlsStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
@@ -101,16 +134,18 @@ impl AsyncWrite for TlsStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let mut rest = Slices::new(slices);
         let mut written = 0;
-        while !rest.is_empty() {
-            match this.poll_write_record(cx, &rest) {
-                Poll::Ready(Ok(n)) => {
-                    rest.advance(n);
-                    written += n;
+        for slice in slices {
+            let mut rest = &**slice;
+            while !rest.is_empty() {
+                match this.poll_write_record(cx, rest) {
+                    Poll::Ready(Ok(count)) => {
+                        rest = &rest[count..];
+                        written += count;
+                    }
+                    _ if written > 0 => return Poll::Ready(Ok(written)),
+                    other => return other,
                 }
-                _ if written > 0 => break,
-                other => return other,
             }
         }
         Poll::Ready(Ok(written))
@@ -121,7 +156,16 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().ssl.get_mut().poll_send(cx)
+        let this = self.get_mut();
+        if !this.http2 {
+            return this.poll_send(cx);
+        }
+        // Where nothing is to be sent, waking would go round and round.
+        if !this.flushed && this.is_owed() {
+            this.flushed = true;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Sends what was written, then says that there will be no more.
@@ -130,6 +174,7 @@ impl AsyncWrite for TlsStream {
         if this.close_sent {
             return Pin::new(this.ssl.get_mut()).poll_shutdown(cx);
         }
+        ready!(this.poll_send(cx))?;
         // Called a second time, OpenSSL would wait for the peer to say the same.
         this.close_sent = true;
         Pin::new(&mut this.ssl).poll_shutdown(cx)
@@ -142,54 +187,5 @@ impl fmt::Debug for TlsStream {
             .field("peer", &self.peer)
             .field("http2", &self.http2)
             .finish_non_exhaustive()
-    }
-}
-
-/// What is left of the slices of a vectored write.
-struct Slices<'a> {
-    first: &'a [u8],
-    others: &'a [IoSlice<'a>],
-}
-
-impl<'a> Slices<'a> {
-    fn new(slices: &'a [IoSlice<'a>]) -> Self {
-        let mut this = Self { first: &[], others: slices };
-        this.advance(0);
-        this
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_empty()
-    }
-
-    /// The bytes of the next record: from the first slice as it is where it fills a record or is the last, else gathered
-    /// in `scratch`, because a record for the head of a message alone would cost more than a copy.
-    fn record<'s>(&self, scratch: &'s mut Vec<u8>) -> &'s [u8]
-    where
-        'a: 's,
-    {
-        if self.first.len() >= RECORD || self.others.is_empty() {
-            return &self.first[..self.first.len().min(RECORD)];
-        }
-        scratch.clear();
-        for slice in std::iter::once(self.first).chain(self.others.iter().map(|slice| &**slice)) {
-            let room = RECORD - scratch.len();
-            scratch.extend_from_slice(&slice[..slice.len().min(room)]);
-            if scratch.len() == RECORD {
-                break;
-            }
-        }
-        scratch
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        while let [next, others @ ..] = self.others
-            && count >= self.first.len()
-        {
-            count -= self.first.len();
-            self.first = next;
-            self.others = others;
-        }
-        self.first = &self.first[count..];
     }
 }

@@ -10,11 +10,12 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::activity::{Activity, Watched};
 use crate::shutdown::Place;
+use crate::streams::Streams;
 
 /// How long the head of a request may take, which is also how long HTTP/1.1 connections stay open between requests.
 const HEAD: Duration = Duration::from_secs(10);
@@ -59,16 +60,19 @@ pub(crate) async fn serve_http2(stream: impl Stream, api: Arc<Api>, caller: Call
             async move { answer(&api, &caller, &activity, request).await }
         })
     };
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
-        .serve_connection(io, service);
-    look_after(connection, http2::Connection::graceful_shutdown, &activity, place).await;
+    let connection = Streams::new(|executor| {
+        http2::Builder::new(executor)
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .serve_connection(io, service)
+    });
+    let end = |mut streams: Pin<&mut Streams<_>>| http2::Connection::graceful_shutdown(streams.connection());
+    look_after(connection, end, &activity, place).await;
 }
 
 /// A stream that HTTP is served on.

@@ -12,6 +12,7 @@ mod logging;
 mod metrics;
 mod names;
 mod shutdown;
+mod streams;
 
 use std::process::ExitCode;
 

@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use aar_tls::{TimeLimits, TlsStream};
+use aar_tls::{Acceptor, TimeLimits, TlsStream};
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
-use crate::support::{hasty, pair, pair_with_limits};
+use crate::support::{hasty, identity, pair, pair_with_limits, sockets};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -151,6 +152,43 @@ async fn one_write_takes_many_records() {
     server.flush().await.unwrap();
     let mut buffer = vec![0; 50_000];
     client.read_exact(&mut buffer).await.unwrap();
+}
+
+/// What a peer that speaks HTTP/2 gets from a server that flushes every frame, and only then reads.
+async fn frames_that_arrive(frames: &[Vec<u8>]) -> Vec<u8> {
+    let identity = identity("server");
+    let (client_socket, server_socket) = sockets().await;
+    let expected = frames.iter().map(Vec::len).sum();
+    let client = tokio::spawn(async move {
+        let mut context = SslConnector::builder(SslMethod::tls()).unwrap();
+        context.set_verify(SslVerifyMode::NONE);
+        context.set_alpn_protos(b"\x02h2").unwrap();
+        let ssl = context.build().configure().unwrap().into_ssl("localhost").unwrap();
+        let mut client = tokio_openssl::SslStream::new(ssl, client_socket).unwrap();
+        Pin::new(&mut client).connect().await.unwrap();
+        let mut arrived = vec![0; expected];
+        client.read_exact(&mut arrived).await.unwrap();
+        arrived
+    });
+    let mut server = Acceptor::new(&identity).unwrap().accept(server_socket).await.unwrap();
+    assert!(server.is_http2());
+    for frame in frames {
+        server.write_all(frame).await.unwrap();
+        server.flush().await.unwrap();
+    }
+    // The peer says nothing: this ends when it goes away.
+    let _ = timeout(PATIENCE, server.read(&mut [0])).await.unwrap();
+    client.await.unwrap()
+}
+
+#[tokio::test]
+async fn frames_flushed_on_http2_arrive_although_nothing_follows() {
+    for sizes in
+        [vec![1], vec![9, 16_384, 9, 16_384], vec![100; 1000], vec![16_384 + 9; 1000], vec![5_000_000]]
+    {
+        let frames: Vec<_> = sizes.iter().zip(0..).map(|(&size, seed)| pattern(size, seed)).collect();
+        assert!(frames_that_arrive(&frames).await == frames.concat(), "{sizes:?}");
+    }
 }
 
 #[tokio::test]
