@@ -159,8 +159,8 @@ proptest! {
         let image = Digest::of(b"");
         let at = |now: Duration| url(&cloudfront, &image, now);
         // A second after the moment up to which a URL is made to hold, the next step begins.
-        let first = Duration::from_secs((start + duration / step + 1) * step - duration) + Duration::from_nanos(1);
-        let later = first + (Duration::from_secs(step) - Duration::from_nanos(1)).mul_f64(within);
+        let first = Duration::new((start + duration / step + 1) * step - duration, 1);
+        let later = first + Duration::new(step - 1, 999_999_999).mul_f64(within);
         prop_assert_eq!(at(first), at(later));
         prop_assert_ne!(at(first), at(first + Duration::from_secs(step)));
     }
