@@ -6,7 +6,7 @@ set -euo pipefail
 rules=(
     "sled aar-sled"
     "yaml_serde aar-config"
-    "openssl aar-tls aar-bench aar-tests"
+    "openssl aar-cloudfront aar-tls aar-bench aar-tests"
     "hyper aar-api aard aar-client aar-tests"
     "clap aard aar aar-bench aar-tests"
 )

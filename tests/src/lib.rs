@@ -6,8 +6,12 @@
 mod certificates;
 pub mod crash;
 mod daemon;
+mod edge;
 mod https;
+mod signers;
 
 pub use certificates::{Person, PersonBuilder};
 pub use daemon::{Daemon, DaemonBuilder, binary};
+pub use edge::{Edge, Object};
 pub use https::{Connection, Response};
+pub use signers::{Signer, ToSign};

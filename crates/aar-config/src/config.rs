@@ -1,11 +1,8 @@
-use std::fmt;
-use std::path::{Path, PathBuf};
-
-use serde::de::{Deserialize, Deserializer, Visitor};
+use std::path::Path;
 
 use crate::document::Document;
 use crate::value::{FromText, Value};
-use crate::{ConfigError, ListenAddr, Secret};
+use crate::{ConfigError, ListenAddr, Secret, Storage};
 
 /// The daemon's configuration. An empty file gives the defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,16 +24,6 @@ pub struct Config {
 pub struct Http {
     /// Where it listens: port 3000 of all IPv4 addresses by default.
     pub addr: ListenAddr,
-}
-
-/// Where images and records are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Storage {
-    /// In a directory of this machine.
-    Fs {
-        /// An absolute path; where it is absent, `data` in the base directory.
-        root_directory: Option<PathBuf>,
-    },
 }
 
 /// Metrics over plain HTTP.
@@ -110,12 +97,6 @@ impl Config {
     }
 }
 
-impl Default for Storage {
-    fn default() -> Self {
-        Self::Fs { root_directory: None }
-    }
-}
-
 #[derive(Default, serde::Deserialize)]
 #[serde(
     default,
@@ -138,20 +119,6 @@ struct RawHttp {
 }
 
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, expecting = "the key `fs`, indented")]
-struct RawStorage {
-    fs: Option<RawFs>,
-    #[serde(rename = "s3")]
-    _s3: Option<NotServed>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "the key `root-directory`, indented")]
-struct RawFs {
-    root_directory: Option<Value<RootDirectory>>,
-}
-
-#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the key `addr`, indented")]
 struct RawMetrics {
     addr: Value<ListenAddr>,
@@ -162,42 +129,6 @@ struct RawMetrics {
 struct RawLog {
     level: Option<Value<LogLevel>>,
     format: Option<Value<LogFormat>>,
-}
-
-impl<'de> Deserialize<'de> for Storage {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawStorage::deserialize(deserializer)?;
-        Ok(Self::Fs { root_directory: raw.fs.and_then(|fs| fs.root_directory).map(|root| root.0.0) })
-    }
-}
-
-/// A kind of storage that other builds may serve, and this one does not.
-struct NotServed;
-
-impl<'de> Deserialize<'de> for NotServed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NotServedVisitor)
-    }
-}
-
-struct NotServedVisitor;
-
-impl Visitor<'_> for NotServedVisitor {
-    type Value = NotServed;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`fs` in its place, the only storage of this build")
-    }
-}
-
-struct RootDirectory(PathBuf);
-
-impl FromText for RootDirectory {
-    const EXPECTED: &'static str = "an absolute path, such as `/var/lib/aar/data`";
-
-    fn from_text(text: &str) -> Option<Self> {
-        Path::new(text).is_absolute().then(|| Self(text.into()))
-    }
 }
 
 impl FromText for LogLevel {

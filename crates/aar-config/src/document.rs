@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::ConfigError;
+use crate::value::AT_KEY;
 
 /// The longest file that is read, in bytes.
 const MAX_SIZE: usize = 1024 * 1024;
@@ -123,6 +124,11 @@ impl Document {
         } else if let Some(key) = quoted(message, "duplicate field ") {
             position = position.map(|first| self.repetition(key, first));
             format!("the key `{key}` is given twice")
+        } else if let Some((key, problem)) =
+            message.strip_prefix(AT_KEY).and_then(|rest| rest.split_once("`: "))
+        {
+            let path = format!("{path}.{key}");
+            return self.invalid(self.place(&path).or(position), Some(path), problem.to_owned());
         } else if own {
             message.to_owned()
         } else if message.contains("more than one document") {
@@ -144,6 +150,18 @@ impl Document {
                 .is_some_and(|rest| rest.starts_with(':'))
         });
         lines.nth(1).map_or(first, |(index, _)| (index + 1, column))
+    }
+
+    /// Where the key of this path stands; nowhere if it is in a mapping in braces.
+    fn place(&self, path: &str) -> Option<(usize, usize)> {
+        let mut lines = self.text.lines().enumerate();
+        path.split('.').try_fold((0, 0), |_, key| {
+            lines.find_map(|(index, line)| {
+                let text = line.trim_start_matches(' ');
+                let is_here = text.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'));
+                is_here.then_some((index + 1, line.len() - text.len() + 1))
+            })
+        })
     }
 
     /// What most often leads to a syntax error at this place.

@@ -5,15 +5,21 @@
 
 mod address;
 pub mod client;
+mod cloudfront;
 mod config;
 mod document;
 mod error;
+mod s3;
 mod secret;
+mod storage;
 mod value;
 mod yaml;
 
 pub use address::ListenAddr;
-pub use config::{Config, Http, Log, LogFormat, LogLevel, Metrics, Storage};
+pub use cloudfront::{CloudFront, HashAlgorithm};
+pub use config::{Config, Http, Log, LogFormat, LogLevel, Metrics};
 pub use error::ConfigError;
+pub use s3::{Credentials, S3};
 pub use secret::Secret;
+pub use storage::Storage;
 pub use yaml::{from_yaml, to_yaml};

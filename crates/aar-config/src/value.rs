@@ -12,6 +12,11 @@ pub(crate) trait FromText: Sized {
     /// Whether the value must not be shown.
     const SECRET: bool = false;
 
+    /// What in `text` stands there for somebody to replace it, such as `<your access key>`.
+    fn placeholder(text: &str) -> Option<&str> {
+        is_placeholder(text).then_some(text)
+    }
+
     /// The value that `text` stands for, if it stands for one.
     fn from_text(text: &str) -> Option<Self>;
 }
@@ -37,9 +42,9 @@ impl<T: FromText> Visitor<'_> for ValueVisitor<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        if is_placeholder(text) {
+        if let Some(placeholder) = T::placeholder(text) {
             return Err(E::custom(format_args!(
-                "the placeholder `{text}` is still there: put the real value in its place"
+                "the placeholder `{placeholder}` is still there: put the real value in its place"
             )));
         }
         T::from_text(text).ok_or_else(|| {
@@ -52,8 +57,27 @@ impl<T: FromText> Visitor<'_> for ValueVisitor<T> {
     }
 }
 
+impl FromText for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// An error about the key `key` of the mapping that is being read, once all of the mapping is known.
+pub(crate) fn error_at<E: de::Error>(key: &str, problem: impl fmt::Display) -> E {
+    E::custom(format_args!("{AT_KEY}{key}`: {problem}"))
+}
+
+/// How the message of an error by [`error_at`] begins.
+pub(crate) const AT_KEY: &str = "at `";
+
 /// Whether this is something like `<your access key>`: words, where a secret would have digits.
-fn is_placeholder(text: &str) -> bool {
+pub(crate) fn is_placeholder(text: &str) -> bool {
+    if matches!(text, "..." | "…") {
+        return true;
+    }
     text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).is_some_and(|words| {
         words.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '-' | '_' | '.' | '…'))
     })
