@@ -143,7 +143,14 @@ impl Client {
                 size(output.content_length)
             }
         });
-        found(answer.await)
+        let mut answer = answer.await;
+        if let Err(error) = &answer
+            && error.is_unexplained()
+            && let Err(explained) = self.open(key, "bytes=0-0").await
+        {
+            answer = Err(explained);
+        }
+        found(answer)
     }
 
     /// One that is not there is a success.

@@ -165,6 +165,12 @@ impl S3Error {
             if matches!(code.as_str(), "" | "NoSuchKey" | "NotFound" | "NoSuchUpload"))
     }
 
+    /// Whether there may be more behind it: an answer to HEAD has no document, and a wrong key looks like any refusal.
+    pub(crate) fn is_unexplained(&self) -> bool {
+        matches!(self, Self::Denied { .. })
+            || matches!(self, Self::Refused { status: 400, code, .. } if code.is_empty())
+    }
+
     /// Whether the same request may succeed when it is sent again.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
@@ -184,18 +190,16 @@ impl S3Error {
             Self::Denied { permission, resource } => {
                 Error::Denied { action: format!("{permission} on {resource}"), source: self.into() }
             }
-            Self::WrongKey { .. } | Self::ClockSkew { .. } | Self::Refused { status: 403, .. } => {
-                Error::Denied { action, source: self.into() }
-            }
-            Self::NoCredentials(_) | Self::Expired { .. } | Self::Unreachable(_) => {
-                Error::OutOfReach(self.into())
-            }
             Self::Refused { status, code, .. }
                 if *status == 507 || code.contains("Quota") || code.contains("StorageFull") =>
             {
                 Error::NoSpace(self.into())
             }
-            Self::Refused { status: 429 | 500.., .. } => Error::OutOfReach(self.into()),
+            Self::NoCredentials(_) => Error::OutOfReach(self.into()),
+            passing if passing.may_pass() => Error::OutOfReach(self.into()),
+            Self::WrongKey { .. } | Self::ClockSkew { .. } | Self::Refused { status: 403, .. } => {
+                Error::Denied { action, source: self.into() }
+            }
             _ => Error::Io { action, source: self.into() },
         }
     }
@@ -215,4 +219,131 @@ fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 /// What of foreign words is fit for a line of log.
 fn sanitised(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aar_store::Error;
+    use hyper_0_14::{HeaderMap, StatusCode};
+    use rusoto_core::RusotoError;
+    use rusoto_core::request::BufferedHttpResponse;
+    use rusoto_s3::GetObjectError;
+
+    use super::{Place, S3Error};
+    use crate::action::Action;
+
+    #[test]
+    fn a_denied_action_names_permission_and_resource() {
+        let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>User: \
+                    arn:aws:iam::123456789012:user/aar is not authorized to perform: s3:AbortMultipartUpload\
+                    </Message><RequestId>4442587FB7D0A2F9</RequestId></Error>";
+        let error = answered(403, body, Action::AbortMultipartUpload).at("write", "k");
+        assert_eq!(error.to_string(), "the store denies s3:AbortMultipartUpload on arn:aws:s3:::aar0/*");
+        let error = answered(403, "", Action::ListBucket).at("list", "k");
+        assert_eq!(error.to_string(), "the store denies s3:ListBucket on arn:aws:s3:::aar0");
+    }
+
+    #[test]
+    fn a_wrong_region_names_the_right_one() {
+        let malformed = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is \
+                         malformed; the region 'us-east-1' is wrong; expecting 'eu-west-3'</Message>\
+                         <Region>eu-west-3</Region></Error>";
+        let moved = "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be \
+                     addressed using the specified endpoint.</Message><Endpoint>aar0.s3.eu-west-3.amazonaws.com\
+                     </Endpoint></Error>";
+        for (status, body, header) in
+            [(400, malformed, None), (301, moved, Some("eu-west-3")), (301, "", Some("eu-west-3"))]
+        {
+            let mut headers = HeaderMap::default();
+            if let Some(region) = header {
+                headers.insert("x-amz-bucket-region", region.to_owned());
+            }
+            let error = error(status, body, headers, Action::ListBucket);
+            assert_eq!(
+                error.to_string(),
+                "bucket aar0 is not in region us-east-1; set region to eu-west-3",
+                "{status}"
+            );
+            assert!(matches!(error.at("list", "k"), Error::Io { .. }));
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_with_its_direction() {
+        let body = "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and \
+                    the current time is too large.</Message><RequestTime>20200101T000000Z</RequestTime>\
+                    <ServerTime>2020-01-01T00:00:00Z</ServerTime>\
+                    <MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds></Error>";
+        let error = answered(403, body, Action::PutObject);
+        assert!(matches!(error, S3Error::ClockSkew { seconds_ahead: Some(100_000_000..) }), "{error:?}");
+        assert!(error.to_string().contains("s ahead of the store's"));
+        assert!(matches!(error.at("write", "k"), Error::Denied { .. }));
+    }
+
+    #[test]
+    fn a_wrong_key_shows_nothing_of_what_was_signed() {
+        let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>The request signature we calculated does not \
+                    match</Message><AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId><StringToSign>AWS4-HMAC-SHA256 S3CRET\
+                    </StringToSign><SignatureProvided>S3CRET</SignatureProvided></Error>";
+        let error = answered(403, body, Action::PutObject);
+        assert_eq!(error, S3Error::WrongKey { code: "SignatureDoesNotMatch".into() });
+        assert!(!format!("{error:?} {error}").contains("S3CRET"));
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_out_of_reach_and_tried_again() {
+        let code = |code| format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
+        for (status, name) in [(503, "SlowDown"), (500, "InternalError"), (400, "ExpiredToken"), (502, "")] {
+            let error = answered(status, &code(name), Action::PutObject);
+            assert!(error.may_pass(), "{error:?}");
+            assert!(matches!(error.at("write", "k"), Error::OutOfReach(_)), "{status} {name}");
+        }
+        for name in ["RequestTimeout", "BadDigest"] {
+            assert!(answered(400, &code(name), Action::PutObject).may_pass());
+        }
+        for (status, name) in [(403, "AccessDenied"), (400, "InvalidArgument"), (501, "NotImplemented")] {
+            assert!(!answered(status, &code(name), Action::PutObject).may_pass(), "{status} {name}");
+        }
+    }
+
+    #[test]
+    fn a_full_store_has_no_space() {
+        for (status, code) in [(507, "XMinioStorageFull"), (403, "QuotaExceeded"), (507, "")] {
+            let body = format!("<Error><Code>{code}</Code></Error>");
+            let error = answered(status, &body, Action::PutObject);
+            assert!(matches!(error.at("write", "k"), Error::NoSpace(_)), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_missing_object_is_told_from_a_missing_bucket() {
+        let typed = RusotoError::Service(GetObjectError::NoSuchKey("gone".into()));
+        assert!(S3Error::new(typed, Action::GetObject, &place()).is_missing());
+        assert!(answered(404, "", Action::GetObject).is_missing());
+        let body = "<Error><Code>NoSuchBucket</Code><BucketName>aar0</BucketName></Error>";
+        let error = answered(404, body, Action::GetObject);
+        assert!(!error.is_missing());
+        assert_eq!(error, S3Error::NoBucket { bucket: "aar0".into() });
+    }
+
+    #[test]
+    fn foreign_words_cannot_forge_lines_of_log() {
+        let body = format!("<Error><Code>a\nb</Code><Message>\x1b[2J{}</Message></Error>", "x".repeat(5000));
+        let text = answered(418, &body, Action::PutObject).to_string();
+        assert!(!text.contains(char::is_control) && text.len() < 700, "{text}");
+    }
+
+    fn answered(status: u16, body: &str, action: Action) -> S3Error {
+        error(status, body, HeaderMap::default(), action)
+    }
+
+    fn error(status: u16, body: &str, headers: HeaderMap<String>, action: Action) -> S3Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        let response = BufferedHttpResponse { status, body: body.to_owned().into(), headers };
+        S3Error::new(RusotoError::<GetObjectError>::Unknown(response), action, &place())
+    }
+
+    fn place() -> Place {
+        Place { region: "us-east-1".into(), bucket: "aar0".into() }
+    }
 }

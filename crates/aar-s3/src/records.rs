@@ -1,9 +1,13 @@
+use std::convert::Infallible;
+
 use aar_store::{ETag, RecordKey, Records, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tracing::warn;
 
 use crate::S3Store;
+use crate::client::tag;
+use crate::error::S3Error;
 
 const RECORDS: &str = "records/applications/";
 
@@ -29,16 +33,17 @@ impl Records for S3Store {
     async fn list(&self) -> Result<Vec<(RecordKey, ETag)>> {
         let prefix = self.key(RECORDS);
         let objects = self.client().list(&prefix).await.map_err(|error| error.at("list", &prefix))?;
-        Ok(objects
-            .into_iter()
-            .filter_map(|object| {
-                let path = object.key?;
-                let key = path.strip_prefix(self.prefix()).and_then(RecordKey::parse);
-                if key.is_none() {
-                    warn!(key = path, "passed over what is no record");
-                }
-                Some((key?, ETag(object.e_tag?.trim_matches('"').into())))
-            })
-            .collect())
+        let mut records = Vec::new();
+        for object in objects {
+            let path = object.key.unwrap_or_default();
+            let Some(key) = path.strip_prefix(self.prefix()).and_then(RecordKey::parse) else {
+                warn!(key = path, "passed over what is no record");
+                continue;
+            };
+            let tag = tag::<Infallible>(object.e_tag.as_deref());
+            let tag = tag.map_err(|_| S3Error::Garbled("it lists no ETag".into()).at("list", &path))?;
+            records.push((key, ETag(tag.into())));
+        }
+        Ok(records)
     }
 }

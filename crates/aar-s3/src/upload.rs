@@ -101,6 +101,10 @@ impl S3Upload {
         while actual == self.image && !self.sending.is_empty() {
             self.one_sent().await?;
         }
+        if actual == self.image && self.sent.len() as u64 != self.parts {
+            // S3 would put together what has arrived.
+            return Err(S3Error::Garbled("a part of the upload failed before".into()));
+        }
         self.sent.sort_by_key(|part| part.part_number);
         Ok(actual)
     }
