@@ -150,6 +150,10 @@ impl S3Error {
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" => {
                 Self::Expired { code: code.into() }
             }
+            // Stores on a file system answer so where another request removes the folder with its last object meanwhile.
+            "NoSuchKey" if action == Action::PutObject => {
+                Self::Garbled("it misses an object that is being written".into())
+            }
             // An answer to HEAD has no document.
             "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "" if status == 403 => Self::Denied {
                 permission: action.permission(),
