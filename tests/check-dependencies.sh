@@ -7,7 +7,10 @@ rules=(
     "sled aar-sled"
     "yaml_serde aar-config"
     "openssl aar-cloudfront aar-tls aar-bench aar-tests"
-    "hyper aar-api aard aar-client aar-tests"
+    "hyper@1 aar-api aard aar-client aar-tests"
+    "hyper@0.14 aar-s3"
+    "rusoto_core aar-s3"
+    "rusoto_s3 aar-s3"
     "clap aard aar aar-bench aar-tests"
 )
 status=0
