@@ -32,6 +32,7 @@ async fn serve(requests: &[u8]) {
     let registry = open(&memory).await;
     let api = Arc::new(Api::new(Parts {
         registry: Arc::new(registry),
+        downloads: None,
         trust: memory.clone(),
         read_certificate,
         certificate_not_after: i64::MAX,

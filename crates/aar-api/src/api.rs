@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use aar_model::wire::REQUEST_ID_HEADER;
-use aar_store::{Cause, Registry, Trust};
+use aar_store::{Cause, Downloads, Registry, Trust};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
@@ -31,6 +31,8 @@ pub type ReadCertificate = fn(&str) -> Result<(Vec<u8>, Option<String>), String>
 pub struct Parts {
     /// The registry.
     pub registry: Arc<Registry>,
+    /// Where clients are sent for images; where it is absent, the registry serves them itself.
+    pub downloads: Option<Arc<dyn Downloads>>,
     /// The trust store.
     pub trust: Arc<dyn Trust>,
     /// Reads a certificate that is PEM or base64.

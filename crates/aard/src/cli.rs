@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use aar_config::{Config, ConfigError};
 use clap::Parser;
 
+use crate::storage;
+
 /// The daemon of the Anbox Application Registry.
 ///
 /// SIGHUP reloads the configuration, the trust store and the server's certificate; SIGTERM stops once what runs is done,
@@ -35,20 +37,22 @@ pub(crate) struct ConfigPath {
 
 impl ConfigPath {
     pub(crate) fn new(arguments: &Arguments) -> Self {
-        match &arguments.config {
+        match arguments.check_config.as_ref().or(arguments.config.as_ref()) {
             Some(path) => Self { path: path.clone(), is_default: false },
             None => Self { path: arguments.base_dir.join("config.yaml"), is_default: true },
         }
     }
 
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
-        match Config::load(&self.path) {
+        let config = match Config::load(&self.path) {
             Err(ConfigError::Read { source, .. })
                 if self.is_default && source.kind() == ErrorKind::NotFound =>
             {
-                Ok(Config::default())
+                Config::default()
             }
-            loaded => loaded,
-        }
+            loaded => loaded?,
+        };
+        storage::check(&config, &self.path)?;
+        Ok(config)
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aar_api::{Api, Parts};
-use aar_config::{Config, Storage};
+use aar_config::Config;
 use aar_fs::FsTrust;
 use aar_sled::SledIndex;
-use aar_store::{Index, Registry, Trust};
+use aar_store::{Index, Reconciled, Registry, Trust};
 use aar_tls::{Acceptor, Certificate, Identity};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use crate::administration::Administration;
 use crate::base_dir::BaseDir;
 use crate::cli::{Arguments, ConfigPath};
 use crate::shutdown::Places;
+use crate::storage::Stores;
 use crate::{housekeeping, listeners, logging, names};
 
 /// How long a stop waits for what runs.
@@ -56,10 +57,12 @@ async fn serve(
     let acceptor = Acceptor::new(&identity).context("cannot use the server's certificate")?;
     let trust = FsTrust::open(&base_dir.certificates()).await.context("cannot read the trust store")?;
     let trust = Arc::new(trust);
-    let registry = open_registry(&config.storage, &base_dir).await?;
+    let stores = Stores::open(&config.storage, &base_dir).await?;
+    let registry = open_registry(&stores, &base_dir).await?;
 
     let api = Arc::new(Api::new(Parts {
         registry: Arc::clone(&registry),
+        downloads: stores.downloads,
         trust: Arc::clone(&trust) as Arc<dyn Trust>,
         read_certificate,
         certificate_not_after: identity.certificate().not_after(),
@@ -90,7 +93,13 @@ async fn serve(
     };
     administration.serve(Some(network), metrics);
     let socket = tokio::spawn(listeners::serve_socket(socket, Arc::clone(&api), places.clone()));
-    tokio::spawn(housekeeping::collect(registry));
+    tokio::spawn(async move {
+        housekeeping::recover(&registry).await;
+        housekeeping::collect(&registry).await;
+    });
+    if let Some(bucket) = stores.bucket {
+        tokio::spawn(housekeeping::sweep(bucket));
+    }
     tokio::spawn(housekeeping::save_seen(Arc::clone(&trust) as Arc<dyn Trust>));
 
     tracing::info!(
@@ -129,27 +138,31 @@ async fn serve(
     Ok(())
 }
 
-async fn open_registry(storage: &Storage, base_dir: &BaseDir) -> Result<Arc<Registry>> {
-    let Storage::Fs { root_directory } = storage;
-    let root = root_directory.clone().unwrap_or_else(|| base_dir.data());
+async fn open_registry(stores: &Stores, base_dir: &BaseDir) -> Result<Arc<Registry>> {
     let index_path = base_dir.index();
-    // Both take a while, and neither needs the other.
+    // The store is listed meanwhile.
     let index = tokio::task::spawn_blocking(move || SledIndex::open(&index_path));
-    let (blobs, records) = aar_fs::open(&root).await.context("cannot open the storage")?;
     let index = async {
         let opened = index.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         Ok(Arc::new(opened) as Arc<dyn Index>)
     };
-    let (registry, found) = Registry::open(Arc::new(blobs), Arc::new(records), index)
+    let (registry, found) = Registry::open(Arc::clone(&stores.blobs), Arc::clone(&stores.records), index)
         .await
         .context("cannot bring the index to what the storage holds")?;
+    if let Some(found) = found {
+        log_reconciled(found);
+    }
+    Ok(Arc::new(registry))
+}
+
+/// Says what came of comparing the index with the storage.
+pub(crate) fn log_reconciled(found: Reconciled) {
     tracing::info!(
         records = found.records,
         changed = found.changed,
         damaged = found.damaged,
         "the index is as the storage says"
     );
-    Ok(Arc::new(registry))
 }
 
 /// The first certificate of a text: the leaf, where it is a chain.

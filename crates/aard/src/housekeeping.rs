@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aar_store::{Registry, Trust};
+use aar_s3::S3Store;
+use aar_store::{Blobs as _, Registry, Trust};
+
+use crate::daemon::log_reconciled;
 
 /// How often the collector looks for images that nothing holds, and for how long such an image is left alone.
 const COLLECT: Duration = Duration::from_secs(24 * 3600);
@@ -12,8 +15,49 @@ const GRACE: Duration = Duration::from_secs(3600);
 /// How often it is written down when certificates were last seen.
 const SAVE_SEEN: Duration = Duration::from_secs(300);
 
+/// How often a bucket is searched for what uploads have left: other processes may have been cut off meanwhile.
+const SWEEP: Duration = Duration::from_secs(24 * 3600);
+
+/// How long after a failure the storage is tried again, at first and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Tries to reach a storage that was out of reach at the start, until it answers.
+pub(crate) async fn recover(registry: &Registry) {
+    let mut pause = FIRST_RETRY;
+    while registry.is_degraded() {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_RETRY);
+        match registry.recover().await {
+            Ok(found) => log_reconciled(found),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                retry_s = pause.as_secs(),
+                "the storage still cannot be used"
+            ),
+        }
+    }
+}
+
+/// Aborts what uploads have left in a bucket, daily, for as long as it is polled. The start of the registry does so, too.
+pub(crate) async fn sweep(bucket: S3Store) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        match bucket.sweep_uploads().await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "removed what unfinished uploads had left"),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot look for what unfinished uploads have left"
+            ),
+        }
+    }
+}
+
 /// Runs the collector, at the start and daily, for as long as it is polled.
-pub(crate) async fn collect(registry: Arc<Registry>) {
+pub(crate) async fn collect(registry: &Registry) {
     let mut ticks = tokio::time::interval(COLLECT);
     loop {
         ticks.tick().await;

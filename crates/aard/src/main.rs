@@ -12,12 +12,15 @@ mod logging;
 mod metrics;
 mod names;
 mod shutdown;
+mod storage;
 mod streams;
 
 use std::process::ExitCode;
 
-use aar_config::{Config, ConfigError};
+use aar_config::ConfigError;
 use clap::Parser;
+
+use crate::cli::ConfigPath;
 
 /// `EX_USAGE` of sysexits(3): the configuration is wrong. systemd does not start the daemon again then.
 const EXIT_CONFIGURATION: u8 = 64;
@@ -25,7 +28,7 @@ const EXIT_CONFIGURATION: u8 = 64;
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     if let Some(path) = &arguments.check_config {
-        return match Config::load(path) {
+        return match ConfigPath::new(&arguments).load() {
             Ok(_) => {
                 println!("{}: the configuration is valid", path.display());
                 ExitCode::SUCCESS

@@ -36,7 +36,11 @@ impl<C> Streams<C> {
     /// Makes the connection, which is to use the executor that it is made with.
     pub(crate) fn new(connect: impl FnOnce(StreamExecutor) -> C) -> Self {
         let (sender, opened) = unbounded_channel();
-        Self { connection: Box::pin(connect(StreamExecutor(sender))), opened, running: FuturesUnordered::new() }
+        Self {
+            connection: Box::pin(connect(StreamExecutor(sender))),
+            opened,
+            running: FuturesUnordered::new(),
+        }
     }
 
     /// The connection.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use aar_model::wire::{FINGERPRINT_HEADER, PushRequest, REQUEST_HEADER};
 use aar_model::{AppName, Architecture, Digest, Version};
-use aar_store::{Cause, Push, StoredImage};
+use aar_store::{Cause, Download, Downloads, Push, StoredImage};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+    HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
 };
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -131,6 +131,11 @@ pub(super) async fn pull(
     {
         return Ok(described(StatusCode::NOT_MODIFIED, &stored, etag, ResponseBody::empty()));
     }
+    if let Some(downloads) = &api.parts.downloads
+        && call.head.method == Method::GET
+    {
+        return redirect(downloads.as_ref(), &stored).await;
+    }
     // A part of another image than the caller has the rest of would be of no use: then it gets the whole.
     let same = standard(headers, &IF_RANGE)?.is_none_or(|tag| tag == etag);
     let wanted = match standard(headers, &RANGE)? {
@@ -155,6 +160,27 @@ pub(super) async fn pull(
     if status == StatusCode::PARTIAL_CONTENT {
         insert(answer.headers_mut(), CONTENT_RANGE, content_range);
     }
+    Ok(answer)
+}
+
+/// Sends the caller to where the image lies; a range is asked for there.
+async fn redirect(downloads: &dyn Downloads, stored: &StoredImage) -> Result<Answer, ApiError> {
+    let StoredImage { application, version, image } = stored;
+    let download = Download {
+        image: &image.fingerprint,
+        media_type: &image.media_type,
+        file_name: &image.file_name(application, *version),
+    };
+    let url = downloads.url(&download).await?;
+    let mut location = HeaderValue::try_from(url.reveal()).map_err(ApiError::internal)?;
+    location.set_sensitive(true);
+    let mut answer = Response::new(ResponseBody::empty());
+    *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = answer.headers_mut();
+    headers.insert(LOCATION, location);
+    // The URL opens the image for a while, and for whoever has it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    insert(headers, HeaderName::from_static(FINGERPRINT_HEADER), image.fingerprint.to_string());
     Ok(answer)
 }
 

@@ -33,7 +33,8 @@ pub(super) fn status(api: &Api) -> Result<Answer, ApiError> {
     if api.is_stopping() {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
     }
-    Ok(answer::json(StatusCode::OK, &Sync::new("ready")))
+    let state = if api.parts.registry.is_degraded() { "degraded" } else { "ready" };
+    Ok(answer::json(StatusCode::OK, &Sync::new(state)))
 }
 
 pub(super) fn version() -> Answer {

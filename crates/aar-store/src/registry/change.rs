@@ -40,7 +40,7 @@ impl Registry {
         precondition: Option<&(dyn Fn(&str) -> bool + Send + Sync)>,
     ) -> Result<(), RegistryError> {
         check_changes(changes)?;
-        let _commits = self.commits.read().await;
+        let _commits = self.committing().await?;
         let _application = self.applications.lock(name).await;
         let documents = self.documents(name)?;
         let before = documents.view(name, Viewer::Publisher).ok_or_else(|| no_application(name))?;
@@ -70,7 +70,7 @@ impl Registry {
         version: Version,
         published: bool,
     ) -> Result<(), RegistryError> {
-        let _commits = self.commits.read().await;
+        let _commits = self.committing().await?;
         let _application = self.applications.lock(name).await;
         let documents = self.documents(name)?;
         if !documents.exists() {

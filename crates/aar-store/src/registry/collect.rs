@@ -15,6 +15,7 @@ impl Registry {
     /// # Errors
     /// Some records cannot be read: what they hold must not be taken for unused.
     pub async fn collect_garbage(&self, grace: Duration, dry_run: bool) -> Result<CollectReport> {
+        self.refuse_degraded()?;
         let damaged = self.damaged.load(Ordering::Acquire);
         if damaged > 0 {
             return Err(Error::Corrupt {
@@ -45,7 +46,7 @@ impl Registry {
 
     async fn finish_deletions(&self) -> Result<()> {
         for name in self.leftovers()? {
-            let _commits = self.commits.read().await;
+            let _commits = self.committing().await?;
             let _application = self.applications.lock(&name).await;
             self.finish_deletion(&name).await?;
             let documents = self.documents(&name)?;

@@ -1,19 +1,19 @@
 //! The registry itself: its parts, and what every operation shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aar_model::wire::Image;
 use aar_model::{AppName, Digest};
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::document::{Documents, encode};
 use super::images::Images;
 use super::locks::Locks;
-use crate::{Blobs, Change, Index, RecordKey, Records, Result, Scope};
+use crate::{Blobs, Change, Error, Index, RecordKey, Records, Result, Scope};
 
 /// The registry: images and records, and the index through which they are read.
 ///
@@ -31,6 +31,8 @@ pub struct Registry {
     generation: AtomicU64,
     /// Records that cannot be read. What they hold is not known: while there are any, nothing counts as unused.
     pub(super) damaged: AtomicUsize,
+    /// Whether the index was compared with the store since the start. Until then nothing is changed.
+    pub(super) reconciled: AtomicBool,
 }
 
 /// What the registry holds, in numbers.
@@ -53,12 +55,34 @@ impl Registry {
             commits: RwLock::default(),
             generation: AtomicU64::new(0),
             damaged: AtomicUsize::new(0),
+            reconciled: AtomicBool::new(false),
         }
     }
 
     /// Changes with every change of the registry: what was read under one generation still holds while it is the same.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether the store was out of reach at the start and has not been since: reads are answered from the index as it was,
+    /// changes are refused.
+    pub fn is_degraded(&self) -> bool {
+        !self.reconciled.load(Ordering::Acquire)
+    }
+
+    /// Refuses a change while the registry is degraded.
+    pub(super) fn refuse_degraded(&self) -> Result<()> {
+        if self.is_degraded() {
+            return Err(Error::OutOfReach("it has not answered since the registry was started".into()));
+        }
+        Ok(())
+    }
+
+    /// The right to commit changes.
+    pub(super) async fn committing(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let commits = self.commits.read().await;
+        self.refuse_degraded()?;
+        Ok(commits)
     }
 
     /// What the registry holds.

@@ -13,7 +13,7 @@ impl Registry {
     /// Deletes an application with all its versions, and the images that nothing else holds.
     pub async fn delete_application(&self, name: &AppName) -> Result<(), RegistryError> {
         let images = {
-            let _commits = self.commits.read().await;
+            let _commits = self.committing().await?;
             let _application = self.applications.lock(name).await;
             let documents = self.documents(name)?;
             if !documents.exists() {
@@ -50,7 +50,7 @@ impl Registry {
         architecture: Option<Architecture>,
     ) -> Result<(), RegistryError> {
         let removed = {
-            let _commits = self.commits.read().await;
+            let _commits = self.committing().await?;
             let _application = self.applications.lock(name).await;
             let documents = self.documents(name)?;
             if !documents.exists() {

@@ -51,6 +51,7 @@ pub struct Pushed {
 impl Registry {
     /// Receives an image and adds it to a version of an application.
     pub async fn push(&self, push: Push, body: BodyStream) -> Result<Pushed, RegistryError> {
+        self.refuse_degraded()?;
         admit(&self.documents(&push.name)?, &push)?;
         let pin = self.images.pin(&push.fingerprint).await;
         let outcome = match self.receive(&push, body).await {
@@ -98,7 +99,7 @@ impl Registry {
 
     /// Writes the records. The version's is the commit point.
     async fn commit(&self, push: &Push, image: Image) -> Result<Pushed, RegistryError> {
-        let _commits = self.commits.read().await;
+        let _commits = self.committing().await?;
         let _application = self.applications.lock(&push.name).await;
         self.finish_deletion(&push.name).await?;
         let documents = self.documents(&push.name)?;

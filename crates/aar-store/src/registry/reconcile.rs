@@ -28,27 +28,64 @@ pub struct Reconciled {
 
 impl Registry {
     /// Opens the registry on a store: sweeps what an earlier process left of its uploads, reconciles the index with the
-    /// store, and finishes deletions that were cut off.
+    /// store, and finishes deletions that were cut off. Where the store is out of reach or refuses, the registry is degraded
+    /// until [`recover`](Self::recover) succeeds, and nothing is answered for what was found.
     ///
     /// The index may still be opening: meanwhile the store is listed.
     pub async fn open(
         blobs: Arc<dyn Blobs>,
         records: Arc<dyn Records>,
         index: impl Future<Output = Result<Arc<dyn Index>>>,
-    ) -> Result<(Self, Reconciled)> {
+    ) -> Result<(Self, Option<Reconciled>)> {
         let (listed, index) = tokio::join!(records.list(), index);
         let registry = Self::new(blobs, records, index?);
-        let listed = listed?;
-        let swept = registry.blobs.sweep_uploads().await?;
+        let settled = match listed {
+            Ok(listed) => registry.settle(listed).await,
+            Err(error) => Err(error),
+        };
+        match settled {
+            Ok(found) => Ok((registry, Some(found))),
+            Err(error @ (Error::OutOfReach(_) | Error::Denied { .. } | Error::Io { .. })) => {
+                registry.images.replace(&registry.held_by_index()?);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the storage cannot be used: what the index knows is served, changes are refused until it can"
+                );
+                Ok((registry, None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what [`open`](Self::open) could not, after which the registry is degraded no more.
+    pub async fn recover(&self) -> Result<Reconciled> {
+        let _commits = self.commits.write().await;
+        self.settle(self.records.list().await?).await
+    }
+
+    /// Brings store and index into the state that changes begin from.
+    async fn settle(&self, listed: Vec<(RecordKey, ETag)>) -> Result<Reconciled> {
+        let swept = self.blobs.sweep_uploads().await?;
         if swept > 0 {
             tracing::info!(swept, "removed what unfinished uploads had left");
         }
-        let reconciled = registry.reconcile(listed, false).await?;
-        for name in registry.leftovers()? {
-            let _application = registry.applications.lock(&name).await;
-            registry.finish_deletion(&name).await?;
+        let reconciled = self.reconcile(listed, false).await?;
+        for name in self.leftovers()? {
+            let _application = self.applications.lock(&name).await;
+            self.finish_deletion(&name).await?;
         }
-        Ok((registry, reconciled))
+        self.reconciled.store(true, Ordering::Release);
+        Ok(reconciled)
+    }
+
+    /// The images that records hold, as far as the index knows.
+    fn held_by_index(&self) -> Result<Held> {
+        let mut held = Held::default();
+        self.index.scan(Scope::All, &mut |key, _, document| {
+            // A record that cannot be read is read again when the store is in reach.
+            held.add(&images_of(&key, document).unwrap_or_default());
+        })?;
+        Ok(held)
     }
 
     /// Makes the index anew from the records. Reads go on meanwhile, changes wait.
