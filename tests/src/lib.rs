@@ -7,6 +7,7 @@ mod certificates;
 pub mod crash;
 mod daemon;
 mod https;
+pub mod s3;
 
 pub use certificates::{Person, PersonBuilder};
 pub use daemon::{Daemon, DaemonBuilder, binary};
