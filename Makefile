@@ -5,6 +5,7 @@ SIZE ?= 200M
 ROUNDS ?= 200
 FUZZ_SECONDS ?= 600
 PREFIX ?= /usr
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
@@ -25,6 +26,8 @@ demo: build ## Run the registry's main job on this machine and show it (SIZE=2G 
 .PHONY: test
 test: deps ## Run every check and test, as CI does
 	@tests/install-packages.sh systemd
+	@tests/install-s3-servers.sh $(TARGET)/s3-servers
+	@tests/install-signers.sh $(TARGET)/signers
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	tests/check-dependencies.sh
