@@ -13,16 +13,16 @@ use aar_model::wire::{
 use aar_model::{AppName, Architecture, CertificateInfo, Digest, FingerprintPrefix, Version};
 use aar_tls::Connector;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, IF_RANGE, RANGE, USER_AGENT,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, IF_RANGE, LOCATION, RANGE, USER_AGENT,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use url::{Url, form_urlencoded};
+use url::{Position, Url, form_urlencoded};
 
 use crate::connection::{Connection, Endpoint, Request};
 use crate::error::{Error, Result};
@@ -33,6 +33,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(60);
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// The largest answer that is held in memory: a list of all applications.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
+
+/// What the header `User-Agent` says.
+const AGENT: &str = concat!("aar/", env!("CARGO_PKG_VERSION"));
 
 /// A client of one registry. Calls that follow each other share one connection.
 pub struct Client {
@@ -141,11 +144,17 @@ impl Client {
         let (connection, response) =
             within(Some(CALL_LIMIT), self.exchange(&Method::GET, &path, headers, &Bytes::new())).await?;
         let status = response.status();
+        if status == StatusCode::TEMPORARY_REDIRECT {
+            let (url, fingerprint) = elsewhere(&response)?;
+            within(Some(CALL_LIMIT), self.finish(connection, response)).await?;
+            return within(Some(CALL_LIMIT), download_from_store(&url, offset, fingerprint)).await;
+        }
         if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
             let body = within(Some(CALL_LIMIT), self.finish(connection, response)).await?;
             return Err(Error::refused(status, &body));
         }
-        Download::new(connection, response)
+        let fingerprint = announced(&response)?;
+        Download::new(connection, response, fingerprint)
     }
 
     /// The certificates that are trusted, or those that are revoked. Unix socket only.
@@ -287,7 +296,7 @@ impl Client {
             .method(method)
             .uri(format!("{}{path}", self.prefix))
             .header(HOST, self.endpoint.authority())
-            .header(USER_AGENT, concat!("aar/", env!("CARGO_PKG_VERSION")));
+            .header(USER_AGENT, AGENT);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -325,11 +334,8 @@ pub struct Download {
 }
 
 impl Download {
-    fn new(connection: Connection, response: Response<Incoming>) -> Result<Self> {
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let missing = |what: &str| Error::Protocol(format!("a download without a proper header `{what}`"));
-        let fingerprint = header(FINGERPRINT_HEADER).and_then(|text| text.parse().ok());
-        let fingerprint = fingerprint.ok_or_else(|| missing(FINGERPRINT_HEADER))?;
+    fn new(connection: Connection, response: Response<Incoming>, fingerprint: Digest) -> Result<Self> {
+        let header = |name: &str| header(&response, name);
         let (offset, size) = if response.status() == StatusCode::PARTIAL_CONTENT {
             header(CONTENT_RANGE.as_str()).and_then(content_range).ok_or_else(|| missing("content-range"))?
         } else {
@@ -367,6 +373,57 @@ impl fmt::Debug for Download {
             .field("offset", &self.offset)
             .finish_non_exhaustive()
     }
+}
+
+/// Fetches an image from where the registry sends its clients. The URL is a secret: errors name its host only.
+async fn download_from_store(url: &Url, offset: u64, fingerprint: Digest) -> Result<Download> {
+    let endpoint = Endpoint::of_store(url)?;
+    let mut request = hyper::Request::builder()
+        .uri(&url[Position::BeforePath..Position::AfterQuery])
+        // As it was signed: without the port that goes without saying.
+        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
+        .header(USER_AGENT, AGENT);
+    if offset > 0 {
+        request = request.header(RANGE, format!("bytes={offset}-"));
+    }
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let request = request.body(body).map_err(|e| Error::Protocol(e.to_string()))?;
+    let mut connection = endpoint.connect().await.map_err(|error| match error {
+        Error::Unreachable { address, source, .. } => {
+            Error::Unreachable { what: "the store of the images", address, source }
+        }
+        other => other,
+    })?;
+    let response = connection.exchange(request).await.map_err(|e| Error::Interrupted(e.error.into()))?;
+    let status = response.status();
+    if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT {
+        return Download::new(connection, response, fingerprint);
+    }
+    let body = collect(response.into_body()).await?;
+    let body = String::from_utf8_lossy(&body);
+    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = code.map_or("no reason given", |(code, _)| code);
+    Err(Error::Store { address: endpoint.authority(), status: status.as_u16(), code: code.to_owned() })
+}
+
+/// Where the registry sends its clients for an image, and which image that is.
+fn elsewhere(response: &Response<Incoming>) -> Result<(Url, Digest)> {
+    let url = header(response, LOCATION.as_str()).and_then(|location| Url::parse(location).ok());
+    Ok((url.ok_or_else(|| missing(LOCATION.as_str()))?, announced(response)?))
+}
+
+/// The SHA-256 of the image that the registry announces.
+fn announced(response: &Response<Incoming>) -> Result<Digest> {
+    let fingerprint = header(response, FINGERPRINT_HEADER).and_then(|text| text.parse().ok());
+    fingerprint.ok_or_else(|| missing(FINGERPRINT_HEADER))
+}
+
+fn header<'a>(response: &'a Response<Incoming>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+fn missing(header: &str) -> Error {
+    Error::Protocol(format!("a download without a proper header `{header}`"))
 }
 
 /// First byte and total size of `bytes 100-199/1000`.

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::error::{Cause, Error, Result};
 
@@ -32,19 +33,36 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// A request.
 pub(crate) type Request = hyper::Request<Body>;
 
-/// Where a registry is.
+/// Where a registry is, or the store of its images.
 pub(crate) enum Endpoint {
     /// A host on the network.
     Tls { connector: Connector, host: String, port: u16 },
+    /// A store that is reached without TLS: its URLs are signed, and the images are verified.
+    Plain { host: String, port: u16 },
     /// The daemon on this machine.
     Unix(PathBuf),
 }
 
 impl Endpoint {
+    /// Where the registry sends its clients for an image.
+    pub(crate) fn of_store(url: &Url) -> Result<Self> {
+        let wrong = || Error::Protocol("it sends to an address for the image that cannot be used".to_owned());
+        let host = url.host_str().ok_or_else(wrong)?.to_owned();
+        let port = url.port_or_known_default().ok_or_else(wrong)?;
+        match url.scheme() {
+            "http" => Ok(Self::Plain { host, port }),
+            "https" => {
+                let connector = Connector::public().map_err(|e| Error::Protocol(e.to_string()))?;
+                Ok(Self::Tls { connector, host, port })
+            }
+            _ => Err(wrong()),
+        }
+    }
+
     /// The address, for people.
     fn address(&self) -> String {
         match self {
-            Self::Tls { host, port, .. } => format!("{host}:{port}"),
+            Self::Tls { host, port, .. } | Self::Plain { host, port } => format!("{host}:{port}"),
             Self::Unix(path) => path.display().to_string(),
         }
     }
@@ -52,7 +70,7 @@ impl Endpoint {
     /// What the header `Host` says.
     pub(crate) fn authority(&self) -> String {
         match self {
-            Self::Tls { .. } => self.address(),
+            Self::Tls { .. } | Self::Plain { .. } => self.address(),
             Self::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -69,11 +87,10 @@ impl Endpoint {
     async fn open(&self) -> Result<Connection> {
         let io: Box<dyn Io> = match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|e| self.unreachable(e))?),
+            Self::Plain { host, port } => Box::new(self.tcp(host, *port).await?),
             Self::Tls { connector, host, port } => {
-                let bare = host.trim_start_matches('[').trim_end_matches(']');
-                let tcp = TcpStream::connect((bare, *port)).await.map_err(|e| self.unreachable(e))?;
-                tune(&tcp).map_err(|e| self.unreachable(e))?;
-                Box::new(connector.connect(tcp, bare).await.map_err(|e| self.no_tls(e))?)
+                let tcp = self.tcp(host, *port).await?;
+                Box::new(connector.connect(tcp, bare(host)).await.map_err(|e| self.no_tls(e))?)
             }
         };
         let io = TokioIo::new(AnswerFirst { io, closed: false });
@@ -88,6 +105,12 @@ impl Endpoint {
         Ok(Connection { sender, _task: task })
     }
 
+    async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream> {
+        let tcp = TcpStream::connect((bare(host), port)).await.map_err(|e| self.unreachable(e))?;
+        tune(&tcp).map_err(|e| self.unreachable(e))?;
+        Ok(tcp)
+    }
+
     fn no_tls(&self, error: TlsError) -> Error {
         match error {
             TlsError::NotPinned { pinned, actual } => {
@@ -98,8 +121,13 @@ impl Endpoint {
     }
 
     fn unreachable(&self, source: impl Into<Cause>) -> Error {
-        Error::Unreachable { address: self.address(), source: source.into() }
+        Error::Unreachable { what: "the registry", address: self.address(), source: source.into() }
     }
+}
+
+/// The host without the brackets that an IPv6 address has in a URL.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Lets the kernel tell when the peer has vanished, and sends small requests at once.

@@ -20,8 +20,10 @@ pub enum Error {
     #[error("`{0}` is not the address of a registry: it is written https://HOST[:PORT]")]
     Address(String),
     /// No connection came about.
-    #[error("cannot reach the registry at {address}")]
+    #[error("cannot reach {what} at {address}")]
     Unreachable {
+        /// The registry, or the store of its images.
+        what: &'static str,
         /// Host and port, or the socket's path.
         address: String,
         /// What stood in the way.
@@ -63,8 +65,18 @@ pub enum Error {
         /// The registry's words.
         text: String,
     },
+    /// The store that the registry sends to for an image does not give it.
+    #[error("{address}, where the image lies, answers {status} ({code})")]
+    Store {
+        /// Host and port.
+        address: String,
+        /// The HTTP status.
+        status: u16,
+        /// The store's word for it, such as `AccessDenied`.
+        code: String,
+    },
     /// The connection broke, or went silent, before the call was answered.
-    #[error("the connection to the registry was cut")]
+    #[error("the connection was cut")]
     Interrupted(#[source] Cause),
     /// The answer is none that this client understands.
     #[error("the registry's answer makes no sense: {0}")]
@@ -138,7 +150,8 @@ impl Error {
     /// Whether the same call may succeed a little later.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Interrupted(_) => true,
+            // A URL of the store may have expired on the way; the registry makes another.
+            Self::Unreachable { .. } | Self::Interrupted(_) | Self::Store { .. } => true,
             Self::Server { status, .. } => matches!(status, 500 | 502 | 503 | 504),
             _ => false,
         }

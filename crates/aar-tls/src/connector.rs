@@ -13,11 +13,12 @@ use crate::{Identity, TimeLimits, TlsError, TlsStream};
 /// The protocol that the client speaks over TLS, with its length before it.
 const PROTOCOLS: &[u8] = b"\x08http/1.1";
 
-/// Makes TLS connections to one server, known by its certificate's fingerprint.
+/// Makes TLS connections to servers that it can tell from others.
 #[derive(Clone)]
 pub struct Connector {
     context: SslContext,
-    pinned: Fingerprint,
+    /// The one server's certificate; where there is none, the system's authorities vouch for the host's name.
+    pinned: Option<Fingerprint>,
     limits: TimeLimits,
 }
 
@@ -31,7 +32,17 @@ impl Connector {
         }
         context.set_verify(SslVerifyMode::NONE);
         context.set_alpn_protos(PROTOCOLS)?;
-        Ok(Self { context: context.build(), pinned, limits: TimeLimits::default() })
+        Ok(Self { context: context.build(), pinned: Some(pinned), limits: TimeLimits::default() })
+    }
+
+    /// A connector to servers on the internet: their certificates are from an authority that the system trusts and for the
+    /// host that is connected to. It shows no certificate of its own.
+    pub fn public() -> Result<Self, TlsError> {
+        let mut context = context(SslMethod::tls_client())?;
+        context.set_default_verify_paths()?;
+        context.set_verify(SslVerifyMode::PEER);
+        context.set_alpn_protos(PROTOCOLS)?;
+        Ok(Self { context: context.build(), pinned: None, limits: TimeLimits::default() })
     }
 
     /// The same connector with other time limits.
@@ -48,17 +59,19 @@ impl Connector {
     async fn handshake(&self, socket: TcpStream, host: &str) -> Result<TlsStream, TlsError> {
         socket.set_nodelay(true)?;
         let mut ssl = Ssl::new(&self.context)?;
-        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() {
+        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            ssl.param_mut().set_ip(address)?;
+        } else {
             ssl.set_hostname(host)?;
+            ssl.param_mut().set_host(host)?;
         }
         let transport = Batch::new(socket, self.limits.stalled_write);
         let stream =
             TlsStream::handshake(ssl, transport, |stream, cx| Pin::new(stream).poll_connect(cx)).await?;
         let actual = stream.peer().ok_or(TlsError::NoServerCertificate)?.fingerprint;
-        if actual == self.pinned {
-            Ok(stream)
-        } else {
-            Err(TlsError::NotPinned { pinned: self.pinned, actual })
+        match self.pinned {
+            Some(pinned) if pinned != actual => Err(TlsError::NotPinned { pinned, actual }),
+            _ => Ok(stream),
         }
     }
 }

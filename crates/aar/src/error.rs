@@ -65,7 +65,9 @@ impl Error {
         match self {
             Self::Client(e) => match e {
                 Client::Address(_) => Exit::Usage,
-                Client::Unreachable { .. } | Client::Interrupted(_) => Exit::Unreachable,
+                Client::Unreachable { .. } | Client::Interrupted(_) | Client::Store { .. } => {
+                    Exit::Unreachable
+                }
                 Client::Pin { .. } | Client::Verification { .. } => Exit::Verification,
                 Client::Unauthorised(_) | Client::Forbidden(_) => Exit::NotAllowed,
                 Client::NotFound(_) => Exit::NotFound,
