@@ -108,7 +108,7 @@ impl Ceph {
         let (dir, monitor, [first, .., last]) = (dir.display(), self.monitor, self.store);
         format!(
             "[global]\nfsid = {CLUSTER}\nmon host = v2:127.0.0.1:{monitor}\npublic addr = 127.0.0.1\n\
-             cluster addr = 127.0.0.1\nms bind port min = {first}\nms bind port max = {last}\n\
+             cluster addr = 127.0.0.1\nms bind msgr1 = false\nms bind port min = {first}\nms bind port max = {last}\n\
              keyring = {dir}/keyring\nrun dir = {dir}\ncrash dir = {dir}\nadmin socket =\npid file =\n\
              log file =\nlog to stderr = true\ndebug rocksdb = 0/0\n\
              mon data = {dir}/monitor\nmon data avail crit = 1\nmon allow pool size one = true\n\

@@ -83,24 +83,20 @@ impl Client {
         }
     }
 
-    /// The multipart uploads that were begun and not ended. Servers may forget to list some.
+    /// The multipart uploads that were begun and not ended, ordered by their keys. Servers may forget to list some.
+    ///
+    /// # Panics
+    /// There are more than a page has, 1,000: not all servers can be asked for the next page.
     pub fn uploads(&self) -> Vec<Upload> {
-        let mut uploads = Vec::new();
-        let mut query = vec![("uploads", String::new()), ("max-uploads", PAGE.into())];
-        loop {
-            let page = self.page(&query);
-            // In turns, each upload's key comes before its id.
-            for upload in page.split("<Upload>").skip(1) {
-                let one = |name| elements(upload, name).into_iter().next().unwrap();
-                uploads.push(Upload { key: one("Key"), id: one("UploadId") });
-            }
-            if elements(&page, "IsTruncated") != ["true"] {
-                return uploads;
-            }
-            query.truncate(2);
-            query.push(("key-marker", elements(&page, "NextKeyMarker").remove(0)));
-            query.push(("upload-id-marker", elements(&page, "NextUploadIdMarker").remove(0)));
-        }
+        let page = self.page(&[("uploads", String::new()), ("max-uploads", "1000".into())]);
+        assert_ne!(elements(&page, "IsTruncated"), ["true"], "too many uploads to list");
+        let upload = |upload: &str| {
+            let one = |name| elements(upload, name).into_iter().next().unwrap();
+            Upload { key: one("Key"), id: one("UploadId") }
+        };
+        let mut uploads: Vec<_> = page.split("<Upload>").skip(1).map(upload).collect();
+        uploads.sort_by(|a, b| a.key.cmp(&b.key));
+        uploads
     }
 
     /// Begins a multipart upload.
@@ -227,6 +223,13 @@ impl Client {
             if method == "HEAD" { Vec::new() } else { fs::read(dir.path().join("body")).unwrap_or_default() };
         Ok(Response { status, headers, body })
     }
+
+    fn page(&self, query: &[(&str, String)]) -> String {
+        let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = self.request("GET", None, &query, &[], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        String::from_utf8(answer.body).unwrap()
+    }
 }
 
 impl fmt::Debug for Client {
@@ -248,13 +251,4 @@ fn elements(xml: &str, name: &str) -> Vec<String> {
         text.replace("&#39;", "'").replace("&apos;", "'").replace("&amp;", "&")
     };
     xml.split(&open).skip(1).map(text).collect()
-}
-
-impl Client {
-    fn page(&self, query: &[(&str, String)]) -> String {
-        let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let answer = self.request("GET", None, &query, &[], b"");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        String::from_utf8(answer.body).unwrap()
-    }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_reuseaddr;
+
 use super::process::free_port;
 
 /// Listens on a free port of loopback until it is dropped.
@@ -68,6 +70,7 @@ impl Door {
     pub(super) fn mend(&self) {
         let mut inside = self.state.inside.lock().unwrap();
         if inside.mode == Mode::Cut {
+            set_socket_reuseaddr(&self.state.listener, true).unwrap();
             rustix::net::listen(&self.state.listener, 128).unwrap();
             inside.mode = Mode::Open;
             self.state.changed.notify_all();
@@ -76,9 +79,14 @@ impl Door {
 
     fn shut(&self, mode: Mode) {
         let mut inside = self.state.inside.lock().unwrap();
+        // Twice would make the kernel take the next connections for ones that have nothing more to say.
+        if inside.mode == Mode::Open {
+            // Wakes the acceptor, and lets the kernel refuse who comes.
+            let _ = rustix::net::shutdown(&self.state.listener, rustix::net::Shutdown::Read);
+            // The port stays bound; without this, whoever asks for it by its number would get it all the same.
+            let _ = set_socket_reuseaddr(&self.state.listener, false);
+        }
         inside.mode = mode;
-        // Wakes the acceptor, and lets the kernel refuse who comes.
-        let _ = rustix::net::shutdown(&self.state.listener, rustix::net::Shutdown::Read);
         for connection in inside.connections.drain(..).filter_map(|connection| connection.upgrade()) {
             let _ = connection.shutdown(Shutdown::Both);
         }

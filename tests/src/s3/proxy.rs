@@ -183,14 +183,12 @@ impl Shared {
 
     fn remember(&self, method: &str, target: &str, head: &Head, call: Call, fault: Option<Fault>) -> usize {
         let secret = |name: &str| matches!(name, "authorization" | "x-amz-security-token");
-        let target_without_secrets = without_secrets(target);
-        let (path_and_query, access_key) =
-            (target_without_secrets.0, head.header("authorization").and_then(signer));
+        let (target_shown, presigner) = without_secrets(target);
         let request = ProxyRequest {
             method: method.to_owned(),
-            target: path_and_query,
+            target: target_shown,
             headers: head.headers.iter().filter(|(name, _)| !secret(name)).cloned().collect(),
-            access_key: access_key.or(target_without_secrets.1),
+            access_key: head.header("authorization").and_then(signer).or(presigner),
             has_session_token: head.header("x-amz-security-token").is_some()
                 || target.to_lowercase().contains("x-amz-security-token="),
             call,
