@@ -11,6 +11,7 @@ mod metadata;
 mod process;
 mod proxy;
 mod servers;
+mod tls;
 
 pub use client::{Client, Upload};
 pub use fault::{Fault, Refusal, When};
@@ -18,3 +19,4 @@ pub use iam::{Call, IamPolicy, Permission};
 pub use metadata::{InstanceCredentials, MetadataRequest, MetadataServer, Tokens};
 pub use proxy::{Proxy, ProxyRequest};
 pub use servers::S3Server;
+pub use tls::TlsFront;
