@@ -37,6 +37,7 @@ pub struct Daemon {
     child: Option<Child>,
     dir: TempDir,
     storage_root: PathBuf,
+    environment: Vec<(&'static str, String)>,
     address: SocketAddr,
     fingerprint: Fingerprint,
 }
@@ -47,6 +48,7 @@ pub struct DaemonBuilder {
     storage_root: Option<PathBuf>,
     level: Option<&'static str>,
     more: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl DaemonBuilder {
@@ -71,6 +73,13 @@ impl DaemonBuilder {
         self
     }
 
+    /// A variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     /// Writes the configuration and starts the daemon.
     pub fn start(self) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
@@ -89,6 +98,7 @@ impl DaemonBuilder {
             child: None,
             dir,
             storage_root: self.storage_root.unwrap_or_else(|| base.join("data")),
+            environment: self.environment,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             fingerprint: Fingerprint::of(b""),
         };
@@ -124,6 +134,7 @@ impl Daemon {
             .arg("--base-dir")
             .arg(self.base())
             .env("RUST_BACKTRACE", "1")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

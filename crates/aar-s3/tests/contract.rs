@@ -1,31 +1,59 @@
-//! A bucket keeps the contracts of images and records. It takes a server, which the environment names.
+//! A bucket keeps the contracts of images and records, whatever server it is on.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::env;
 use std::time::Duration;
 
 use aar_model::Digest;
 use aar_s3::{Credentials, Options, S3Store};
 use aar_store::{Blobs, contract};
+use aar_tests::s3::S3Server;
 use bytes::Bytes;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an S3 server: run by make test through AAR_S3_TEST_ENDPOINT and its like"]
-async fn a_bucket_keeps_the_contract_of_images() {
-    contract::blobs(async || ((), store(&prefix()))).await;
+macro_rules! on_every_server {
+    ($($promise:ident,)*) => {
+        mod juicefs {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                super::$promise(&super::S3Server::shared_juicefs()).await;
+            })*
+        }
+
+        mod seaweedfs {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                super::$promise(&super::S3Server::shared_seaweedfs()).await;
+            })*
+        }
+
+        mod ceph {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs Ceph: `make test-ceph`"]
+            async fn $promise() {
+                super::$promise(&super::S3Server::shared_ceph()).await;
+            })*
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an S3 server: run by make test through AAR_S3_TEST_ENDPOINT and its like"]
-async fn a_bucket_keeps_the_contract_of_records() {
-    contract::records(async || ((), store(&prefix()))).await;
+on_every_server! {
+    a_bucket_keeps_the_contract_of_images,
+    a_bucket_keeps_the_contract_of_records,
+    a_sweep_aborts_what_another_process_left_and_spares_what_is_under_way_here,
+    whoever_may_do_everything_passes_the_check_which_leaves_nothing,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an S3 server: run by make test through AAR_S3_TEST_ENDPOINT and its like"]
-async fn a_sweep_aborts_what_another_process_left_and_spares_what_is_under_way_here() {
+async fn a_bucket_keeps_the_contract_of_images(server: &S3Server) {
+    contract::blobs(async || ((), store(server, &prefix()))).await;
+}
+
+async fn a_bucket_keeps_the_contract_of_records(server: &S3Server) {
+    contract::records(async || ((), store(server, &prefix()))).await;
+}
+
+async fn a_sweep_aborts_what_another_process_left_and_spares_what_is_under_way_here(server: &S3Server) {
     let prefix = prefix();
-    let (dead, living, neighbour) = (store(&prefix), store(&prefix), store(&format!("{prefix}x/")));
+    let (dead, living, neighbour) =
+        (store(server, &prefix), store(server, &prefix), store(server, &format!("{prefix}x/")));
     let data = vec![7; 12 << 20];
     let image = Digest::of(&data);
     let mut left = dead.begin(&image, Some(12 << 20)).await.unwrap();
@@ -44,10 +72,8 @@ async fn a_sweep_aborts_what_another_process_left_and_spares_what_is_under_way_h
     assert_eq!(under_way.commit().await.unwrap(), 5);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an S3 server: run by make test through AAR_S3_TEST_ENDPOINT and its like"]
-async fn whoever_may_do_everything_passes_the_check_which_leaves_nothing() {
-    let store = store(&prefix());
+async fn whoever_may_do_everything_passes_the_check_which_leaves_nothing(server: &S3Server) {
+    let store = store(server, &prefix());
     for check in store.check().await {
         check.outcome.unwrap_or_else(|error| panic!("{}: {error:?}", check.permission));
     }
@@ -59,28 +85,19 @@ fn prefix() -> String {
     format!("contract-{:016x}/", fastrand::u64(..))
 }
 
-fn store(prefix: &str) -> S3Store {
+fn store(server: &S3Server, prefix: &str) -> S3Store {
     aar_s3::open(Options {
-        region: "us-east-1".into(),
-        bucket: variable("AAR_S3_TEST_BUCKET"),
-        endpoint: Some(variable("AAR_S3_TEST_ENDPOINT")),
+        region: server.region.clone(),
+        bucket: server.bucket.clone(),
+        endpoint: Some(server.endpoint.clone()),
         public_endpoint: None,
         prefix: prefix.into(),
         credentials: Credentials::Keys {
-            access_key: variable("AAR_S3_TEST_ACCESS_KEY"),
-            secret_access_key: variable("AAR_S3_TEST_SECRET").into(),
+            access_key: server.access_key.clone(),
+            secret_access_key: server.secret_access_key.clone().into(),
         },
         redirect_duration: Duration::from_secs(900),
         part_size: Some(5 << 20),
     })
     .unwrap()
-}
-
-fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| {
-        panic!(
-            "{name} is not set: this test needs AAR_S3_TEST_ENDPOINT, AAR_S3_TEST_ACCESS_KEY, AAR_S3_TEST_SECRET and \
-             AAR_S3_TEST_BUCKET of an S3 server"
-        )
-    })
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -56,6 +57,35 @@ impl S3Server {
     /// Ceph's gateway with a monitor and an object store: slower to start, stricter than the others.
     pub fn ceph() -> Self {
         Self::launch(Program::Ceph(Ceph::new()))
+    }
+
+    /// A server that all tests of this process share while one of them uses it; its objects are kept apart by prefixes. It
+    /// is never stopped.
+    pub fn shared_juicefs() -> Arc<Self> {
+        static SERVER: Shared = Mutex::new(Weak::new());
+        shared(&SERVER, Self::juicefs)
+    }
+
+    /// As [`shared_juicefs`](Self::shared_juicefs).
+    pub fn shared_seaweedfs() -> Arc<Self> {
+        static SERVER: Shared = Mutex::new(Weak::new());
+        shared(&SERVER, Self::seaweedfs)
+    }
+
+    /// As [`shared_juicefs`](Self::shared_juicefs).
+    pub fn shared_ceph() -> Arc<Self> {
+        static SERVER: Shared = Mutex::new(Weak::new());
+        shared(&SERVER, Self::ceph)
+    }
+
+    /// The registry's configuration for storing in the bucket below `prefix`, which it reaches at `endpoint`. Further keys
+    /// of `s3:` may follow, indented by four.
+    pub fn configuration(&self, endpoint: &str, prefix: &str) -> String {
+        let Self { region, bucket, access_key, secret_access_key, .. } = self;
+        format!(
+            "storage:\n  s3:\n    region: {region}\n    bucket: {bucket}\n    endpoint: {endpoint}\n    prefix: {prefix}\n    \
+             access-key: {access_key}\n    secret-access-key: {secret_access_key}\n"
+        )
     }
 
     /// Starts the server again after [`stop`](Self::stop), on the same data and the same port.
@@ -279,6 +309,19 @@ impl S3Server {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
+}
+
+/// A static would never be dropped, and its data stay.
+type Shared = Mutex<Weak<S3Server>>;
+
+fn shared(server: &Shared, start: fn() -> S3Server) -> Arc<S3Server> {
+    // One that cannot be started has failed the test before, and fails this one.
+    let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+    server.upgrade().unwrap_or_else(|| {
+        let started = Arc::new(start());
+        *server = Arc::downgrade(&started);
+        started
+    })
 }
 
 impl Drop for S3Server {
