@@ -3,14 +3,23 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use aar_model::wire::Image;
+use futures_util::StreamExt as _;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::core::Registry;
 use super::document::{ApplicationDocument, VersionDocument, decode};
 use super::images::Held;
 use crate::{Blobs, Change, ETag, Error, Index, RecordKey, Records, Result, Scope};
+
+/// How long a start waits for the store: whoever starts the registry waits, too.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Records that are read at once: a store in the network answers each only after a while.
+const READS: usize = 32;
 
 /// Changes that the index takes in one step while it follows the store: bounds memory.
 const BATCH: usize = 256;
@@ -37,7 +46,9 @@ impl Registry {
         records: Arc<dyn Records>,
         index: impl Future<Output = Result<Arc<dyn Index>>>,
     ) -> Result<(Self, Option<Reconciled>)> {
-        let (listed, index) = tokio::join!(records.list(), index);
+        let (listed, index) = tokio::join!(timeout(PATIENCE, records.list()), index);
+        let listed = listed
+            .unwrap_or_else(|_| Err(Error::OutOfReach(format!("nothing came for {PATIENCE:?}").into())));
         let registry = Self::new(blobs, records, index?);
         let settled = match listed {
             Ok(listed) => registry.settle(listed).await,
@@ -121,8 +132,13 @@ impl Registry {
         }
 
         let mut changes = Vec::new();
-        for key in unread.into_keys() {
-            match self.records.get(&key).await {
+        let reads = unread.into_keys().map(|key| async {
+            let read = self.records.get(&key).await;
+            (key, read)
+        });
+        let mut reads = futures_util::stream::iter(reads).buffer_unordered(READS);
+        while let Some((key, read)) = reads.next().await {
+            match read {
                 Ok(Some((document, tag))) => {
                     match check(&key, &document).and_then(|()| images_of(&key, &document)) {
                         Ok(images) => {
