@@ -119,8 +119,8 @@ fn the_collector_removes_orphans_and_only_those() {
 }
 
 #[test]
-fn verify_names_every_damaged_image() {
-    let (daemon, _) = filled();
+fn verify_names_every_damaged_image_and_a_missing_one_comes_back_by_a_push() {
+    let (daemon, publisher) = filled();
     let verify = || daemon.admin("POST", "/1.0/maintenance/verify", b"").metadata();
     let clean = verify();
     assert_eq!((&clean["images"], &clean["damaged"]), (&3.into(), &json!([])));
@@ -141,4 +141,12 @@ fn verify_names_every_damaged_image() {
     assert_eq!(damaged[0].0, "game/1/x86_64");
     assert!(damaged[0].1.contains("SHA-256"), "{report}");
     assert_eq!(damaged[1], ("other/1/x86_64", "it is missing"));
+
+    let pull = || daemon.request(&publisher, "GET", "/1.0/applications/other/1", b"");
+    let refused = pull();
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("30")));
+    assert!(refused.error().contains("aar maintenance verify"), "{}", refused.error());
+    let again = daemon.push(&publisher, "/1.0/applications/other/1?architecture=x86_64", gone.as_bytes());
+    assert_eq!(again.status, 202, "{}", again.error());
+    assert_eq!(pull().body, gone.as_bytes());
 }

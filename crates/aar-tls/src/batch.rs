@@ -1,6 +1,6 @@
 //! The socket under TLS, with buffers that turn many small reads and writes into few system calls.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -86,6 +86,23 @@ impl Batch {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends what waits, and `bytes` after it, as far as the socket takes it at once. Answers how many of `bytes` it took. A
+    /// failure will be met again by whoever writes next.
+    fn try_send_with(&mut self, bytes: &[u8]) -> usize {
+        let waiting = &self.outgoing[self.sent..];
+        let Ok(count) = self.socket.try_write_vectored(&[IoSlice::new(waiting), IoSlice::new(bytes)]) else {
+            return 0;
+        };
+        self.stall.since = None;
+        let Some(taken) = count.checked_sub(waiting.len()) else {
+            self.sent += count;
+            return 0;
+        };
+        self.outgoing.clear();
+        self.sent = 0;
+        taken
+    }
+
     fn forget_sent(&mut self) {
         self.outgoing = Vec::new();
         self.sent = 0;
@@ -133,10 +150,15 @@ impl AsyncRead for Batch {
 impl AsyncWrite for Batch {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if bytes.len() > SMALL && this.outgoing.is_empty() {
+        let mut rest = bytes;
+        if this.is_owed() && this.outgoing.len() + bytes.len() + MAX_RECORD > SENT {
+            // The last record of a batch goes out with those before it, and is not copied.
+            rest = &bytes[this.try_send_with(bytes)..];
+        }
+        if rest.len() > SMALL && this.outgoing.is_empty() {
             this.outgoing.reserve_exact(SENT);
         }
-        this.outgoing.extend_from_slice(bytes);
+        this.outgoing.extend_from_slice(rest);
         Poll::Ready(Ok(bytes.len()))
     }
 

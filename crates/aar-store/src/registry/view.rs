@@ -6,7 +6,7 @@ use aar_model::{AppName, Architecture, Version};
 use super::core::Registry;
 use super::document::{ApplicationDocument, Documents, VersionDocument, decode, version_view};
 use super::error::RegistryError;
-use crate::{ByteStream, RecordKey, Result, Scope};
+use crate::{ByteStream, Error, RecordKey, Result, Scope};
 
 /// With whose eyes the registry is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,7 +111,14 @@ impl Registry {
 
     /// The bytes of `range` of an image, which lies within it.
     pub async fn read(&self, image: &Image, range: std::ops::Range<u64>) -> Result<ByteStream> {
-        self.blobs.read(&image.fingerprint, range).await
+        match self.blobs.read(&image.fingerprint, range).await {
+            // A record says that it is there.
+            Err(error @ Error::NotFound(_)) => {
+                let what = format!("image {}", image.fingerprint);
+                Err(Error::Corrupt { what, source: error.into() })
+            }
+            read => read,
+        }
     }
 
     fn version_document(
