@@ -138,6 +138,7 @@ impl From<CopyError> for ApiError {
             CopyError::Target(_) => {
                 let message = format!("{}; mend it, then copy again to go on", chain(&error));
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+                    .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
             }
         }
     }

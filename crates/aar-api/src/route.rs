@@ -215,6 +215,7 @@ mod tests {
             "/1.0/certificates/00",
             "/1.0/certificates/00/revoke",
             "/1.0/maintenance/verify",
+            "/1.0/maintenance/copy-storage",
             "/1.0/metrics",
         ] {
             assert!(Route::find(path, Peer::Socket).is_ok(), "{path}");
