@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aar_api::{Api, Caller, Identity, Parts, Peer};
 use aar_store::memory::Memory;
-use aar_store::{Index, Registry};
+use aar_store::{Index, Registry, RegistryError};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,6 +35,7 @@ async fn serve(requests: &[u8]) {
         downloads: None,
         trust: memory.clone(),
         read_certificate,
+        open_storage: Box::new(|_| Box::pin(async { Err(RegistryError::Invalid("there is no other".into())) })),
         certificate_not_after: i64::MAX,
     }));
     let (client, server) = tokio::io::duplex(BUFFER);

@@ -240,6 +240,16 @@ fn administration(checked: &mut Checked<'_>) {
     assert_eq!(collected["removed"][0]["fingerprint"], orphan);
     assert_eq!(done("/1.0/maintenance/verify")["damaged"][0]["fingerprint"], damaged);
     done("/1.0/maintenance/rebuild");
+    let target = checked.daemon.scratch().join("copy");
+    let to = |root: &Path| format!("storage:\n  fs:\n    root-directory: {}\n", root.display());
+    for (configuration, status) in [
+        (to(&target), 200),
+        (to(&checked.daemon.base().join("data")), 409),
+        ("storage:\n  tape: {}\n".into(), 400),
+    ] {
+        let answer = checked.administer("post", "/1.0/maintenance/copy-storage", configuration.as_bytes());
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
 
     // What is gone is gone: deletions come last.
     for (method, target, body) in [

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use aar_model::wire::REQUEST_ID_HEADER;
-use aar_store::{Cause, Downloads, Registry, Trust};
+use aar_store::{Blobs, Cause, Downloads, Records, Registry, RegistryError, Trust};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body::Body;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts as Head;
@@ -27,6 +28,12 @@ use crate::route::Route;
 /// Reads a certificate: the DER and the subject's common name, or what is wrong.
 pub type ReadCertificate = fn(&str) -> Result<(Vec<u8>, Option<String>), String>;
 
+/// Opens the storage that a configuration asks for, given as the text of its file. The text holds secrets; errors do not.
+pub type OpenStorage = Box<dyn Fn(String) -> BoxFuture<'static, Result<Opened, RegistryError>> + Send + Sync>;
+
+/// A storage that is open.
+pub type Opened = (Arc<dyn Blobs>, Arc<dyn Records>);
+
 /// What the API is made of.
 pub struct Parts {
     /// The registry.
@@ -37,6 +44,8 @@ pub struct Parts {
     pub trust: Arc<dyn Trust>,
     /// Reads a certificate that is PEM or base64.
     pub read_certificate: ReadCertificate,
+    /// Opens the storage that the registry is to be copied to.
+    pub open_storage: OpenStorage,
     /// When the server's own certificate expires, Unix seconds.
     pub certificate_not_after: i64,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
-use aar_store::{BodyError, Cause, Error, RegistryError, TrustError};
+use aar_store::{BodyError, Cause, CopyError, Error, RegistryError, TrustError};
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, RETRY_AFTER};
 
@@ -121,6 +121,25 @@ impl From<RegistryError> for ApiError {
                 Self::bad_request("the body was cut off; nothing was kept").with_cause(cause)
             }
             RegistryError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Administrators are told the cause, too: it is theirs to mend.
+impl From<CopyError> for ApiError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Unsettled => Self::new(StatusCode::CONFLICT, error.to_string()),
+            CopyError::Source(error) => error.into(),
+            CopyError::Target(error @ Error::NoSpace(_)) => {
+                let message = format!("cannot copy to the other storage: {}", chain(&error));
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, message)
+            }
+            CopyError::Target(_) => {
+                let message = format!("{}; mend it, then copy again to go on", chain(&error));
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+                    .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
+            }
         }
     }
 }

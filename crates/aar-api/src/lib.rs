@@ -17,5 +17,5 @@ mod request;
 mod route;
 
 pub use access::{Caller, Identity, Peer};
-pub use api::{Api, Parts, ReadCertificate};
+pub use api::{Api, OpenStorage, Opened, Parts, ReadCertificate};
 pub use body::ResponseBody;

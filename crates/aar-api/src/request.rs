@@ -21,8 +21,8 @@ use crate::metrics::Received;
 /// How long a body may pause.
 const BODY_IDLE: Duration = Duration::from_secs(60);
 
-/// The largest JSON body, in bytes.
-const JSON_LIMIT: usize = 1 << 20;
+/// The largest body that is read into memory, in bytes.
+const WHOLE_LIMIT: usize = 1 << 20;
 
 /// How long a body that nobody wants is read on, so that a sender which does not listen while it sends gets its answer:
 /// in all, and from one piece to the next.
@@ -150,24 +150,35 @@ where
     }
 
     /// Reads a JSON body; an empty one is the default.
-    pub(crate) async fn json<T: DeserializeOwned + Default>(mut self) -> Result<T, ApiError> {
-        let too_large = || ApiError::too_large("1 MiB for JSON");
-        if self.announced().is_some_and(|size| size > JSON_LIMIT as u64) {
-            return Err(too_large());
-        }
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = self.next().await {
-            let chunk = chunk.map_err(aar_store::RegistryError::from)?;
-            if bytes.len() + chunk.len() > JSON_LIMIT {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&chunk);
-        }
+    pub(crate) async fn json<T: DeserializeOwned + Default>(self) -> Result<T, ApiError> {
+        let bytes = self.whole("1 MiB for JSON").await?;
         if bytes.is_empty() {
             return Ok(T::default());
         }
         serde_json::from_slice(&bytes)
             .map_err(|error| ApiError::bad_request(format!("the body's JSON: {error}")))
+    }
+
+    /// Reads a body of text. Errors show nothing of it.
+    pub(crate) async fn text(self) -> Result<String, ApiError> {
+        let bytes = self.whole("1 MiB for text").await?;
+        String::from_utf8(bytes.into()).map_err(|_| ApiError::bad_request("the body is not UTF-8"))
+    }
+
+    async fn whole(mut self, limit: &str) -> Result<BytesMut, ApiError> {
+        let too_large = || ApiError::too_large(limit);
+        if self.announced().is_some_and(|size| size > WHOLE_LIMIT as u64) {
+            return Err(too_large());
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.next().await {
+            let chunk = chunk.map_err(aar_store::RegistryError::from)?;
+            if bytes.len() + chunk.len() > WHOLE_LIMIT {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
     }
 }
 

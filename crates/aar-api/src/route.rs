@@ -30,6 +30,7 @@ pub(crate) enum Route {
     Rebuild,
     CollectGarbage,
     Verify,
+    CopyStorage,
     Metrics,
 }
 
@@ -65,6 +66,7 @@ impl Route {
             ["1.0", "maintenance", "rebuild"] => Self::Rebuild,
             ["1.0", "maintenance", "collect-garbage"] => Self::CollectGarbage,
             ["1.0", "maintenance", "verify"] => Self::Verify,
+            ["1.0", "maintenance", "copy-storage"] => Self::CopyStorage,
             ["1.0", "metrics"] => Self::Metrics,
             _ => return Err(unknown()),
         };
@@ -96,6 +98,7 @@ impl Route {
             Self::Rebuild => "/1.0/maintenance/rebuild",
             Self::CollectGarbage => "/1.0/maintenance/collect-garbage",
             Self::Verify => "/1.0/maintenance/verify",
+            Self::CopyStorage => "/1.0/maintenance/copy-storage",
             Self::Metrics => "/1.0/metrics",
         }
     }
@@ -122,7 +125,11 @@ impl Route {
             Self::RegistryApplication(_) => "DELETE",
             Self::Certificates => "GET, HEAD, POST",
             Self::Certificate(_) => "GET, HEAD, DELETE",
-            Self::RevokeCertificate(_) | Self::Rebuild | Self::CollectGarbage | Self::Verify => "POST",
+            Self::RevokeCertificate(_)
+            | Self::Rebuild
+            | Self::CollectGarbage
+            | Self::Verify
+            | Self::CopyStorage => "POST",
         };
         if !allowed.split(", ").any(|name| name == method.as_str()) {
             return Err(ApiError::method_not_allowed(allowed));
@@ -158,6 +165,7 @@ impl Route {
                 | Self::Rebuild
                 | Self::CollectGarbage
                 | Self::Verify
+                | Self::CopyStorage
                 | Self::Metrics
         )
     }
@@ -207,6 +215,7 @@ mod tests {
             "/1.0/certificates/00",
             "/1.0/certificates/00/revoke",
             "/1.0/maintenance/verify",
+            "/1.0/maintenance/copy-storage",
             "/1.0/metrics",
         ] {
             assert!(Route::find(path, Peer::Socket).is_ok(), "{path}");

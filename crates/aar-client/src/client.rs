@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aar_model::wire::{
-    API_PREFIX, AddCertificate, AddedCertificate, Application, Async, CollectReport, FINGERPRINT_HEADER,
-    Operation, RebuildReport, ServiceStatus, Sync, VerifyReport, VersionInfo, VersionPatch,
+    API_PREFIX, AddCertificate, AddedCertificate, Application, Async, CollectReport, CopyReport,
+    FINGERPRINT_HEADER, Operation, RebuildReport, ServiceStatus, Sync, VerifyReport, VersionInfo,
+    VersionPatch,
 };
 use aar_model::{AppName, Architecture, CertificateInfo, Digest, FingerprintPrefix, Version};
 use aar_tls::Connector;
@@ -206,6 +207,14 @@ impl Client {
         self.maintain("verify").await
     }
 
+    /// Copies all images and records to the storage that a configuration asks for, given as its YAML. Unix socket only; no
+    /// time limit.
+    pub async fn copy_storage(&self, configuration: String) -> Result<CopyReport> {
+        let path = format!("{API_PREFIX}/maintenance/copy-storage");
+        let yaml = [(CONTENT_TYPE, "application/yaml".to_owned())];
+        Ok(self.send::<Sync<_>>(Method::POST, path, &yaml, configuration.into(), None).await?.metadata)
+    }
+
     async fn maintain<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
         let path = format!("{API_PREFIX}/maintenance/{what}");
         Ok(self.call::<Sync<T>>(Method::POST, path, None::<&()>, None).await?.metadata)
@@ -236,6 +245,17 @@ impl Client {
                 (&json[..], body.into())
             }
         };
+        self.send(method, path, headers, body, limit).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+        headers: &[(HeaderName, String)],
+        body: Bytes,
+        limit: Option<Duration>,
+    ) -> Result<T> {
         let call = async {
             let (connection, response) = self.exchange(&method, &path, headers, &body).await?;
             let status = response.status();

@@ -197,6 +197,7 @@ async fn every_call_asks_as_the_api_says() {
         client.rebuild().await.err(),
         client.collect_garbage(true, Some(Duration::from_secs(5))).await.err(),
         client.verify().await.err(),
+        client.copy_storage(String::new()).await.err(),
     ];
     assert!(refusals.iter().all(|error| matches!(error, Some(Error::NotFound(_)))), "{refusals:?}");
     assert_eq!(
@@ -220,6 +221,7 @@ async fn every_call_asks_as_the_api_says() {
             "POST /1.0/maintenance/rebuild",
             "POST /1.0/maintenance/collect-garbage?dry-run=true&grace=5",
             "POST /1.0/maintenance/verify",
+            "POST /1.0/maintenance/copy-storage",
         ]
     );
 }

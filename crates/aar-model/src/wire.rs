@@ -439,6 +439,25 @@ pub struct VerifyReport {
     pub damaged: Vec<DamagedImage>,
 }
 
+/// What a copy to another storage did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyReport {
+    /// Images that were copied.
+    pub images: u64,
+    /// Images that the other storage had already.
+    pub images_skipped: u64,
+    /// Bytes that were copied.
+    pub bytes: u64,
+    /// Records that were copied.
+    pub records: u64,
+    /// Records that the other storage had already.
+    pub records_skipped: u64,
+    /// Images that are not what their records say, and were not copied.
+    pub damaged: Vec<DamagedImage>,
+    /// Records that only the other storage has: their keys.
+    pub extra: Vec<String>,
+}
+
 /// An image that is missing or whose bytes have changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamagedImage {

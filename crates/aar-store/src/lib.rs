@@ -24,6 +24,7 @@ pub use index::{Change, Index, Scope};
 pub use key::{RecordKey, image_key, parse_image_key};
 pub use records::{ETag, Records};
 pub use registry::{
-    BodyError, BodyStream, Push, Pushed, Reconciled, Registry, RegistryError, StoredImage, Totals, Viewer,
+    BodyError, BodyStream, CopyError, Push, Pushed, Reconciled, Registry, RegistryError, StoredImage, Totals,
+    Viewer,
 };
 pub use trust::{NewCertificate, Standing, Trust, TrustError};

@@ -257,6 +257,18 @@ pub(crate) enum Maintenance {
         #[command(flatten)]
         output: Output,
     },
+    /// Copy all images and records to another storage
+    ///
+    /// What is there already is passed over, so that the same command goes on after an interruption. The registry goes on
+    /// meanwhile, and its own storage stays as it is. Run it once while the registry serves, and once more right before the
+    /// daemon is restarted with the new configuration.
+    CopyStorage {
+        /// A configuration file of the daemon, of which only `storage:` counts; `-` is standard input
+        #[arg(long, value_name = "CONFIG", value_hint = ValueHint::FilePath)]
+        to: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 fn registry_url(text: &str) -> Result<Url, String> {

@@ -45,6 +45,8 @@ pub(crate) enum Error {
     Declined,
     #[error("{0} damaged")]
     Damaged(String),
+    #[error("the other storage holds {0} that the registry does not")]
+    Extra(String),
 }
 
 impl Error {
@@ -86,6 +88,7 @@ impl Error {
             Self::Usage(_) | Self::Unpinned { .. } => Exit::Usage,
             Self::NotFound(_) => Exit::NotFound,
             Self::Damaged(_) => Exit::Verification,
+            Self::Extra(_) => Exit::Extra,
             _ => Exit::Failure,
         }
     }

@@ -13,9 +13,10 @@ pub(crate) enum Exit {
     Unreachable = 6,
     Verification = 7,
     NoSpace = 8,
+    Extra = 9,
 }
 
-const MEANINGS: [(Exit, &str); 9] = [
+const MEANINGS: [(Exit, &str); 10] = [
     (Exit::Success, "success"),
     (Exit::Failure, "any other failure"),
     (Exit::Usage, "the command was not used as it should be"),
@@ -25,6 +26,7 @@ const MEANINGS: [(Exit, &str); 9] = [
     (Exit::Unreachable, "the registry cannot be reached, or the connection broke"),
     (Exit::Verification, "an image is damaged, or the server is not the pinned one"),
     (Exit::NoSpace, "no space is left, here or on the registry"),
+    (Exit::Extra, "all is copied, but the other storage holds records that the registry does not"),
 ];
 
 /// The exit codes as `--help` shows them.

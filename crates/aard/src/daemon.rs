@@ -20,7 +20,7 @@ use crate::base_dir::BaseDir;
 use crate::cli::{Arguments, ConfigPath};
 use crate::shutdown::Places;
 use crate::storage::Stores;
-use crate::{housekeeping, listeners, logging, names};
+use crate::{housekeeping, listeners, logging, names, other_storage};
 
 /// How long a stop waits for what runs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let path = ConfigPath::new(arguments);
     // The configuration comes before everything else: where it is wrong, nothing is touched.
     let config = path.load()?;
-    let base_dir = BaseDir::take(&arguments.base_dir)?;
+    let base_dir = Arc::new(BaseDir::take(&arguments.base_dir)?);
     let log = logging::init(config.log)?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -48,7 +48,7 @@ async fn serve(
     begun: Instant,
     config: Config,
     config_path: ConfigPath,
-    base_dir: BaseDir,
+    base_dir: Arc<BaseDir>,
     log: logging::LogControl,
 ) -> Result<()> {
     let identity =
@@ -65,6 +65,7 @@ async fn serve(
         downloads: stores.downloads,
         trust: Arc::clone(&trust) as Arc<dyn Trust>,
         read_certificate,
+        open_storage: other_storage::opener(config.storage.clone(), Arc::clone(&base_dir)),
         certificate_not_after: identity.certificate().not_after(),
     }));
     let places = Places::new();

@@ -11,6 +11,7 @@ mod listeners;
 mod logging;
 mod metrics;
 mod names;
+mod other_storage;
 mod shutdown;
 mod storage;
 mod streams;

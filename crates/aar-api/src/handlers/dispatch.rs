@@ -67,6 +67,7 @@ where
         Route::Rebuild => maintenance::rebuild(api).await,
         Route::CollectGarbage => maintenance::collect_garbage(api, &call).await,
         Route::Verify => maintenance::verify(&api).await,
+        Route::CopyStorage => maintenance::copy_storage(&api, body).await,
         Route::Metrics => service::metrics(&api),
     }
 }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aar_model::wire::{RebuildReport, Sync};
+use aar_store::Cause;
+use bytes::Bytes;
+use http_body::Body;
 use hyper::StatusCode;
 
 use super::dispatch::carry_through;
 use crate::answer::{self, Answer};
 use crate::api::{Api, Call};
 use crate::error::ApiError;
+use crate::request::RequestBody;
 
 /// How old an unused image is before it is removed, where the caller does not say.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -37,5 +41,15 @@ pub(super) async fn collect_garbage(api: Arc<Api>, call: &Call<'_>) -> Result<An
 /// Ends where the caller goes away: nobody would read the report.
 pub(super) async fn verify(api: &Api) -> Result<Answer, ApiError> {
     let report = api.parts.registry.verify().await?;
+    Ok(answer::json(StatusCode::OK, &Sync::new(report)))
+}
+
+/// Ends where the caller goes away; another copy goes on from there. The body is a configuration with secrets.
+pub(super) async fn copy_storage<B>(api: &Api, body: RequestBody<B>) -> Result<Answer, ApiError>
+where
+    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
+{
+    let (blobs, records) = (api.parts.open_storage)(body.text().await?).await?;
+    let report = api.parts.registry.copy_to(blobs.as_ref(), records.as_ref()).await?;
     Ok(answer::json(StatusCode::OK, &Sync::new(report)))
 }

@@ -81,6 +81,18 @@ impl Images {
         !self.uses().contains_key(image)
     }
 
+    /// Whether a record holds `image`.
+    pub(super) fn is_held(&self, image: &Digest) -> bool {
+        self.uses().get(image).is_some_and(|uses| uses.records > 0)
+    }
+
+    /// The images that records hold, each with its size in bytes.
+    pub(super) fn held(&self) -> Vec<(Digest, u64)> {
+        let uses = self.uses();
+        let held = uses.iter().filter(|(_, uses)| uses.records > 0);
+        held.map(|(image, uses)| (*image, uses.size)).collect()
+    }
+
     /// Number and bytes of the images that records hold.
     pub(super) fn totals(&self) -> (u64, u64) {
         let uses = self.uses();

@@ -15,6 +15,7 @@
 
 mod change;
 mod collect;
+mod copy;
 mod core;
 mod delete;
 mod document;
@@ -28,6 +29,7 @@ mod verify;
 mod view;
 
 pub use self::core::{Registry, Totals};
+pub use copy::CopyError;
 pub use error::{BodyError, RegistryError};
 pub use push::{BodyStream, Push, Pushed};
 pub use reconcile::Reconciled;

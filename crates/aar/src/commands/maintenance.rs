@@ -1,14 +1,21 @@
 //! Maintenance of the registry on this machine.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 
 use aar_client::Client;
-use aar_model::wire::{CollectReport, RebuildReport, VerifyReport};
+use aar_config::Config;
+use aar_model::wire::{CollectReport, CopyReport, DamagedImage, RebuildReport, VerifyReport};
 
 use crate::cli::Maintenance;
 use crate::error::{Error, Result};
 use crate::output::{self, Present, csv_list, facts, joined, size, table};
 use crate::progress::while_waiting;
+
+/// More than a configuration may have, in bytes.
+const MAX_INPUT: u64 = (1 << 20) + 1;
 
 pub(crate) async fn run(command: Maintenance, daemon: &Client) -> Result<()> {
     match command {
@@ -23,13 +30,45 @@ pub(crate) async fn run(command: Maintenance, daemon: &Client) -> Result<()> {
         Maintenance::Verify { output } => {
             let report = while_waiting("verifying all images", daemon.verify()).await?;
             output::print(output.format, &report)?;
-            match report.damaged.len() {
+            fail_if_damaged(&report.damaged)
+        }
+        Maintenance::CopyStorage { to, output } => {
+            let configuration = read_configuration(&to)?;
+            let work = daemon.copy_storage(configuration);
+            let report = while_waiting("copying all images and records", work).await?;
+            output::print(output.format, &report)?;
+            fail_if_damaged(&report.damaged)?;
+            match report.extra.len() {
                 0 => Ok(()),
-                1 => Err(Error::Damaged("1 image is".into())),
-                damaged => Err(Error::Damaged(format!("{damaged} images are"))),
+                extra => Err(Error::Extra(records(extra))),
             }
         }
     }
+}
+
+fn fail_if_damaged(damaged: &[DamagedImage]) -> Result<()> {
+    match damaged.len() {
+        0 => Ok(()),
+        1 => Err(Error::Damaged("1 image is".into())),
+        damaged => Err(Error::Damaged(format!("{damaged} images are"))),
+    }
+}
+
+/// Reads a configuration of the daemon, which may not read the file itself. Errors show no value of it.
+fn read_configuration(path: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let path = if path == Path::new("-") {
+        io::stdin().take(MAX_INPUT).read_to_end(&mut bytes).map_err(Error::Input)?;
+        Path::new("standard input")
+    } else {
+        let file = File::open(path).map_err(Error::file("open", path))?;
+        file.take(MAX_INPUT).read_to_end(&mut bytes).map_err(Error::file("read", path))?;
+        path
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Usage(format!("`{}` is no configuration: it is not UTF-8", path.display())))?;
+    Config::parse(&text, path)?;
+    Ok(text)
 }
 
 impl Present for RebuildReport {
@@ -72,14 +111,7 @@ impl Present for VerifyReport {
     fn table(&self) -> String {
         let count = images(usize::try_from(self.images).unwrap_or(usize::MAX));
         let sum = format!("{count} read, {}, {} damaged", size(self.bytes), self.damaged.len());
-        if self.damaged.is_empty() {
-            return sum;
-        }
-        let rows = self
-            .damaged
-            .iter()
-            .map(|image| [image.fingerprint.to_string(), image.problem.clone(), joined(&image.applications)]);
-        format!("{}\n\n{sum}", table(["FINGERPRINT", "PROBLEM", "USED BY"], rows))
+        if self.damaged.is_empty() { sum } else { format!("{}\n\n{sum}", damaged_table(&self.damaged)) }
     }
 
     fn csv(&self) -> Vec<Vec<String>> {
@@ -91,6 +123,47 @@ impl Present for VerifyReport {
     }
 }
 
+impl Present for CopyReport {
+    fn table(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.damaged.is_empty() {
+            parts.push(damaged_table(&self.damaged));
+        }
+        if !self.extra.is_empty() {
+            parts.push(table(["ONLY IN THE OTHER STORAGE"], self.extra.iter().map(|key| [key.clone()])));
+        }
+        parts.push(facts([
+            ("Images copied", format!("{}, {}", self.images, size(self.bytes))),
+            ("Images there", self.images_skipped.to_string()),
+            ("Images damaged", self.damaged.len().to_string()),
+            ("Records copied", self.records.to_string()),
+            ("Records there", self.records_skipped.to_string()),
+            ("Only there", self.extra.len().to_string()),
+        ]));
+        parts.join("\n\n")
+    }
+
+    fn csv(&self) -> Vec<Vec<String>> {
+        let header = ["images", "images_skipped", "bytes", "records", "records_skipped", "damaged", "extra"];
+        let numbers = [self.images, self.images_skipped, self.bytes, self.records, self.records_skipped];
+        let mut row = numbers.map(|n| n.to_string()).to_vec();
+        row.push(csv_list(self.damaged.iter().map(|image| image.fingerprint)));
+        row.push(csv_list(&self.extra));
+        vec![header.map(String::from).to_vec(), row]
+    }
+}
+
+fn damaged_table(damaged: &[DamagedImage]) -> String {
+    let rows = damaged
+        .iter()
+        .map(|image| [image.fingerprint.to_string(), image.problem.clone(), joined(&image.applications)]);
+    table(["FINGERPRINT", "PROBLEM", "USED BY"], rows)
+}
+
+fn records(count: usize) -> String {
+    if count == 1 { "1 record".into() } else { format!("{count} records") }
+}
+
 fn images(count: usize) -> String {
     if count == 1 { "1 image".into() } else { format!("{count} images") }
 }
@@ -98,7 +171,7 @@ fn images(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use aar_model::Digest;
-    use aar_model::wire::{CollectedImage, DamagedImage};
+    use aar_model::wire::CollectedImage;
 
     use super::*;
 
@@ -116,6 +189,27 @@ mod tests {
         insta::assert_snapshot!(output::all_formats(&report));
         let nothing = CollectReport { removed: Vec::new(), bytes: 0, dry_run: false };
         assert_eq!(nothing.table(), "0 images removed, 0 B");
+    }
+
+    #[test]
+    fn a_copy_is_shown_in_every_format() {
+        let damaged = DamagedImage {
+            fingerprint: Digest::of(b"a"),
+            problem: "it is missing".into(),
+            applications: vec!["demo/3/x86_64".into()],
+        };
+        let done = CopyReport {
+            images: 12,
+            images_skipped: 3,
+            bytes: 5 << 30,
+            records: 20,
+            records_skipped: 4,
+            ..CopyReport::default()
+        };
+        let extra = ["application", "1"].map(|file| format!("records/applications/old/{file}.json"));
+        let report = CopyReport { damaged: vec![damaged], extra: extra.to_vec(), ..done.clone() };
+        insta::assert_snapshot!(output::all_formats(&report));
+        insta::assert_snapshot!(done.table());
     }
 
     #[test]
