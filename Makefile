@@ -41,10 +41,18 @@ test-ceph: deps ## Run the tests on S3 on Ceph, the strictest of the servers
 	cargo build --locked --workspace --bins
 	cargo test --locked -p aar-s3 -p aar-tests -- --ignored ceph
 
+.PHONY: test-large
+test-large: deps ## Push 12 GiB to S3 at a time and check how much memory that takes (needs 15 GB of disk)
+	@tests/install-s3-servers.sh $(TARGET)/s3-servers
+	cargo build --locked --workspace --bins
+	cargo test --locked -p aar-tests --test s3 -- --ignored --nocapture --test-threads 1 memory::
+
 .PHONY: crash
 crash: deps ## Kill the daemon at random moments and check that nothing is lost (ROUNDS=200)
 	cargo build --release --locked -p aard -p aar -p aar-tests
+	@tests/install-s3-servers.sh $(TARGET)/s3-servers
 	target/release/aar-crash --rounds $(ROUNDS)
+	target/release/aar-crash --rounds $(ROUNDS) --s3
 
 .PHONY: bench
 bench: deps ## Measure the registry against nginx and docker-registry, all in one run

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::certificates::Person;
 use crate::https::{Connection, Response};
+use crate::s3::{Client, S3Server};
 
 /// How long the daemon may take to become ready or to end; far more than it needs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +39,8 @@ pub struct Daemon {
     dir: TempDir,
     storage_root: PathBuf,
     environment: Vec<(&'static str, String)>,
+    /// The bucket, and the prefix within it.
+    bucket: Option<(Client, String)>,
     address: SocketAddr,
     fingerprint: Fingerprint,
 }
@@ -49,6 +52,7 @@ pub struct DaemonBuilder {
     level: Option<&'static str>,
     more: String,
     environment: Vec<(&'static str, String)>,
+    bucket: Option<(Client, String)>,
 }
 
 impl DaemonBuilder {
@@ -64,6 +68,14 @@ impl DaemonBuilder {
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.level = Some(level);
         self
+    }
+
+    /// Images and records are in a server's bucket below `prefix`, and the daemon reaches it at `endpoint`. Further keys of
+    /// `s3:` may follow.
+    #[must_use]
+    pub fn bucket(mut self, server: &S3Server, endpoint: &str, prefix: &str) -> Self {
+        self.bucket = Some((server.client(), prefix.into()));
+        self.configuration(&server.configuration(endpoint, prefix))
     }
 
     /// More lines of the configuration.
@@ -99,6 +111,7 @@ impl DaemonBuilder {
             dir,
             storage_root: self.storage_root.unwrap_or_else(|| base.join("data")),
             environment: self.environment,
+            bucket: self.bucket,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             fingerprint: Fingerprint::of(b""),
         };
@@ -316,8 +329,12 @@ impl Daemon {
         self.connect(Some(person)).push(path, image, &[])
     }
 
-    /// Files of the storage, as paths below its root.
+    /// Files or objects of the storage, as paths below its root or prefix.
     pub fn stored_files(&self) -> Vec<String> {
+        if let Some((client, prefix)) = &self.bucket {
+            let keys = client.list(prefix);
+            return keys.iter().map(|key| key.strip_prefix(prefix).unwrap().to_owned()).collect();
+        }
         let root = &self.storage_root;
         let mut files = Vec::new();
         let mut dirs = vec![root.clone()];

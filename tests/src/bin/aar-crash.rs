@@ -21,6 +21,10 @@ struct Options {
     /// Longest time between a start and the kill.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     seconds_a_round: f64,
+
+    /// Store on S3, on a server that is started for that, instead of on disk.
+    #[arg(long)]
+    s3: bool,
 }
 
 fn main() -> ExitCode {
@@ -29,7 +33,8 @@ fn main() -> ExitCode {
     let longest = Duration::from_secs_f64(options.seconds_a_round);
     println!("seed {seed}");
     // What was violated has been said where it was found.
-    let Ok(tally) = std::panic::catch_unwind(|| run(&Plan { rounds: options.rounds, seed, longest })) else {
+    let plan = Plan { rounds: options.rounds, seed, longest, on_s3: options.s3 };
+    let Ok(tally) = std::panic::catch_unwind(|| run(&plan)) else {
         eprintln!("a promise was broken under --seed {seed}");
         return ExitCode::FAILURE;
     };

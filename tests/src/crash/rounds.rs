@@ -15,6 +15,7 @@ use super::history::History;
 use super::publisher::{Publisher, SHARED};
 use super::trust::Administrator;
 use crate::Daemon;
+use crate::s3::{IamPolicy, Proxy, S3Server};
 
 const PUBLISHERS: usize = 4;
 /// Applications of each publisher.
@@ -29,6 +30,8 @@ pub struct Plan {
     pub seed: u64,
     /// Longest time between a start and the kill.
     pub longest: Duration,
+    /// Whether images and records are on S3 instead of on disk.
+    pub on_s3: bool,
 }
 
 /// What was done.
@@ -58,7 +61,15 @@ pub struct Tally {
 /// The daemon broke a promise.
 pub fn run(plan: &Plan) -> Tally {
     let mut rng = Rng::with_seed(plan.seed);
-    let mut daemon = Daemon::builder().log_level("info").start();
+    let server = plan.on_s3.then(S3Server::shared_juicefs);
+    let proxy = server.as_ref().map(|server| Proxy::in_front_of(&server.endpoint));
+    let mut daemon = Daemon::builder().log_level("info");
+    if let (Some(server), Some(proxy)) = (&server, &proxy) {
+        let prefix = format!("crash-{:016x}/", rng.u64(..));
+        // What is answered is compared: here it comes from the registry itself.
+        daemon = daemon.bucket(server, &proxy.endpoint(), &prefix).configuration("    redirect: false\n");
+    }
+    let mut daemon = daemon.start();
     let client = daemon.client("client");
     let reader = daemon.publisher("reader");
     let mut publishers: Vec<_> = (0..PUBLISHERS)
@@ -101,6 +112,9 @@ pub fn run(plan: &Plan) -> Tally {
         tally.rounds += 1;
         tally.count(&publishers, &administrator);
         println!("round {}: killed after {life} ms, {restart}; so far {tally}", tally.rounds);
+    }
+    if let (Some(server), Some(proxy)) = (&server, &proxy) {
+        proxy.assert_permitted(&IamPolicy::of_registry(&server.bucket));
     }
     tally
 }
