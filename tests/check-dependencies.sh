@@ -5,7 +5,7 @@ set -euo pipefail
 # library, then the workspace's crates that may name it in their manifest
 rules=(
     "sled aar-sled"
-    "yaml_serde aar-config"
+    "yaml_serde aar-config aar-tests"
     "openssl aar-cloudfront aar-tls aar-bench aar-tests"
     "hyper@1 aar-api aard aar-client aar-tests"
     "hyper@0.14 aar-s3"

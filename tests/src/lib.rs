@@ -8,6 +8,7 @@ pub mod crash;
 mod daemon;
 mod edge;
 mod https;
+pub mod juju;
 pub mod s3;
 mod signers;
 
