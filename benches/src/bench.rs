@@ -9,6 +9,7 @@ use crate::{
     curl::Curl,
     keys::{KeyType, Keys},
     servers::{Aard, DockerRegistry, Nginx, Server, ServerKind},
+    storage::Storage,
 };
 
 /// Bytes in a MiB.
@@ -45,6 +46,10 @@ pub(crate) struct Scale {
     pub(crate) applications: u32,
     /// Versions of each of them.
     pub(crate) versions: u32,
+    /// Redirects.
+    pub(crate) redirects: u64,
+    /// Versions of each application whose images are asked for in a rush.
+    pub(crate) rush_versions: u32,
 }
 
 impl Scale {
@@ -56,6 +61,8 @@ impl Scale {
         handshakes: 5_000,
         applications: 100,
         versions: 100,
+        redirects: 100_000,
+        rush_versions: 40,
     };
     const QUICK: Self = Self {
         image: 64 * MIB,
@@ -65,6 +72,8 @@ impl Scale {
         handshakes: 200,
         applications: 100,
         versions: 2,
+        redirects: 2_000,
+        rush_versions: 1,
     };
 }
 
@@ -117,8 +126,8 @@ impl Workspace {
     }
 
     /// A registry without any application; not started.
-    pub(crate) async fn aard(&self) -> Result<Aard> {
-        Aard::set_up(&self.dir.path().join("aard"), &self.aard, &self.aar, &self.keys).await
+    pub(crate) async fn aard(&self, storage: &Storage) -> Result<Aard> {
+        Aard::set_up(&self.dir.path().join("aard"), &self.aard, &self.aar, &self.keys, storage).await
     }
 
     /// An nginx without any file; not started.
@@ -127,16 +136,16 @@ impl Workspace {
     }
 
     /// A docker-registry without any blob; not started.
-    pub(crate) fn docker_registry(&self) -> Result<DockerRegistry> {
-        DockerRegistry::set_up(&self.dir.path().join("docker-registry"), &self.keys)
+    pub(crate) fn docker_registry(&self, storage: Storage) -> Result<DockerRegistry> {
+        DockerRegistry::set_up(&self.dir.path().join("docker-registry"), &self.keys, storage)
     }
 
-    /// A server of that kind, empty; not started.
+    /// A server of that kind, empty, with its data on disk; not started.
     pub(crate) async fn server(&self, kind: ServerKind) -> Result<Box<dyn Server>> {
         Ok(match kind {
-            ServerKind::Aard => Box::new(self.aard().await?),
+            ServerKind::Aard => Box::new(self.aard(&Storage::Disk).await?),
             ServerKind::Nginx => Box::new(self.nginx()?),
-            ServerKind::DockerRegistry => Box::new(self.docker_registry()?),
+            ServerKind::DockerRegistry => Box::new(self.docker_registry(Storage::Disk)?),
         })
     }
 }

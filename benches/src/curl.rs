@@ -75,9 +75,10 @@ impl Curl {
         Ok(())
     }
 
-    /// Fetches `image` from `url` and compares its SHA-256.
+    /// Fetches `image` from `url`, or from where that sends to, and compares its SHA-256.
     pub(crate) async fn verify(&self, url: &str, image: &Image, http: Http) -> Result<()> {
-        let mut curl = self.command(http).args(["--fail", url]).stdout(Stdio::piped()).spawn()?;
+        let mut curl =
+            self.command(http).args(["--fail", "--location", url]).stdout(Stdio::piped()).spawn()?;
         image.compare(curl.stdout.take().context("curl has no output")?).await?;
         ensure!(curl.wait().await?.success(), "cannot fetch `{url}`");
         Ok(())

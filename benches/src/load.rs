@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -145,22 +146,24 @@ impl Target {
     }
 }
 
-/// Makes `count` requests over all `connections` at once, each of which waits for its answer before it asks again.
+/// Makes `count` requests, taking `choice` in turn, over all `connections` at once, each of which waits for its answer
+/// before it asks again.
 pub(crate) async fn requests(
     connections: &mut Vec<Connection>,
-    request: &Request,
+    choice: &[Request],
     count: u64,
 ) -> Result<Outcome> {
-    let each = count / connections.len() as u64;
+    let (count, step) = (usize::try_from(count)?, connections.len());
+    let choice: Arc<[Request]> = choice.into();
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for mut connection in connections.drain(..) {
-        let request = request.clone();
+    for (first, mut connection) in connections.drain(..).enumerate() {
+        let choice = choice.clone();
         tasks.spawn(async move {
             let mut latencies = new_histogram()?;
-            for _ in 0..each {
+            for number in (first..count).step_by(step) {
                 let start = Instant::now();
-                connection.expect(&request).await?;
+                connection.expect(&choice[number % choice.len()]).await?;
                 latencies.record(nanoseconds(start.elapsed()))?;
             }
             Ok((latencies, connection))

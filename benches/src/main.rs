@@ -10,6 +10,7 @@ mod process;
 mod report;
 mod scenarios;
 mod servers;
+mod storage;
 
 use std::{path::PathBuf, process::ExitCode};
 

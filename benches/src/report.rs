@@ -176,7 +176,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value(value) => write!(f, "{value}"),
-            Self::Times(times, peer) => write!(f, "{times} × {peer}"),
+            Self::Times(times, peer) => write!(f, "{} × {peer}", f64::round(times * 1e3) / 1e3),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     load::{Request, request},
     report::{Bar, Limit, Report, Samples},
     servers::{Daemon, Server, ServerKind},
+    storage::Storage,
 };
 
 const CONCURRENT: u64 = 8;
@@ -27,7 +28,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
 
 async fn measure_with(key_type: KeyType, name: &str, bench: &Bench, report: &mut Report) -> Result<()> {
     let workspace = bench.workspace(key_type)?;
-    let mut aard = workspace.aard().await?;
+    let mut aard = workspace.aard(&Storage::Disk).await?;
     aard.start().await?;
     let body = aard.daemon().target.fetch(PATH).await?.body;
     let request = Request { bytes: request("GET", PATH, &[]), status: 200, body_length: body.len() };

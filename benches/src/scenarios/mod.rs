@@ -3,6 +3,8 @@
 mod handshake;
 mod pull;
 mod push;
+mod redirect;
+mod rush;
 mod scenario;
 mod small;
 mod start;

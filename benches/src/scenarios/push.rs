@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use aar_tests::s3::S3Server;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 
@@ -12,10 +13,23 @@ use crate::{
     keys::KeyType,
     report::{Bar, Limit, Report, Samples},
     servers::{Registry, ServerKind},
+    storage::Storage,
 };
 
 const CPU_SHARE: f64 = 0.5;
-const RATE_FACTOR: f64 = 1.7;
+
+/// What differs between the storages.
+struct Plan {
+    name: &'static str,
+    publishers: [u64; 2],
+    rate_factor: f64,
+    /// Of the memory that docker-registry takes for several publishers at once.
+    memory_share: Option<f64>,
+}
+
+const TO_DISK: Plan = Plan { name: "push", publishers: [1, 4], rate_factor: 1.7, memory_share: None };
+const TO_BUCKET: Plan =
+    Plan { name: "push to S3", publishers: [1, 8], rate_factor: 1.0, memory_share: Some(1.0 / 3.0) };
 
 /// So many publishers at once, who together push as many bytes as one alone.
 struct Case {
@@ -27,19 +41,37 @@ struct Case {
 
 /// Measures rate, server CPU and peak memory by number of publishers, and what the disk does by itself.
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
+    measure_to(|| Storage::Disk, &TO_DISK, bench, report).await
+}
+
+/// The same for registries on one bucket.
+pub(crate) async fn measure_to_bucket(bench: &Bench, report: &mut Report) -> Result<()> {
+    let store = S3Server::juicefs();
+    let storage = || Storage::Bucket { bucket: store.client(), cloudfront: None };
+    measure_to(storage, &TO_BUCKET, bench, report).await?;
+    report.note("push to S3: the store shares the cores; server CPU and memory are the registry's alone");
+    Ok(())
+}
+
+async fn measure_to(
+    storage: impl Fn() -> Storage,
+    plan: &Plan,
+    bench: &Bench,
+    report: &mut Report,
+) -> Result<()> {
     let workspace = bench.workspace(KeyType::EcdsaP256)?;
     let mut registries: Vec<Box<dyn Registry>> = Vec::new();
     if bench.measures(ServerKind::Aard) {
-        registries.push(Box::new(workspace.aard().await?));
+        registries.push(Box::new(workspace.aard(&storage()).await?));
     }
     if bench.measures(ServerKind::DockerRegistry) {
-        registries.push(Box::new(workspace.docker_registry()?));
+        registries.push(Box::new(workspace.docker_registry(storage())?));
     }
     for registry in &mut registries {
         registry.start().await?;
     }
 
-    let mut cases = [1, 4].map(|publishers| Case {
+    let mut cases = plan.publishers.map(|publishers| Case {
         publishers,
         rate: Samples::default(),
         cpu: Samples::default(),
@@ -67,7 +99,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     for case in cases {
         let size = bench.scale.image / case.publishers / MIB;
         let plural = if case.publishers == 1 { "" } else { "s" };
-        let name = format!("push {size} MiB, {} publisher{plural}", case.publishers);
+        let name = format!("{} {size} MiB, {} publisher{plural}", plan.name, case.publishers);
         let docker_registry = ServerKind::DockerRegistry;
         report.add(
             &name,
@@ -79,19 +111,22 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
             &name,
             "rate, GiB/s",
             case.rate,
-            Some(Bar::AtLeast(Limit::Times(RATE_FACTOR, docker_registry))),
+            Some(Bar::AtLeast(Limit::Times(plan.rate_factor, docker_registry))),
         );
-        report.add(&name, "peak memory, MiB", case.peak, None);
+        let memory_share = plan.memory_share.filter(|_| case.publishers > 1);
+        let memory_bar = memory_share.map(|share| Bar::AtMost(Limit::Times(share, docker_registry)));
+        report.add(&name, "peak memory, MiB", case.peak, memory_bar);
     }
     raw_seconds.sort_by(f64::total_cmp);
     report.note(format!(
-        "push: writing {} MiB to a file and fsync take {:.2} s here by themselves ({:.2} to {:.2})",
+        "{}: writing {} MiB to a file and fsync take {:.2} s here by themselves ({:.2} to {:.2})",
+        plan.name,
         bench.scale.image / MIB,
         raw_seconds[raw_seconds.len() / 2],
         raw_seconds[0],
         raw_seconds[raw_seconds.len() - 1],
     ));
-    report.note("push: docker-registry's upload is opened before the clock starts");
+    report.note(format!("{}: docker-registry's upload is opened before the clock starts", plan.name));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{handshake, pull, push, small, start};
+use super::{handshake, pull, push, redirect, rush, small, start};
 use crate::{bench::Bench, report::Report};
 
 /// A group of measurements.
@@ -21,6 +21,12 @@ pub(crate) enum Scenario {
     Handshake,
     /// Time to be ready, idle memory, rebuild of the index.
     Start,
+    /// Redirects to CloudFront and to a bucket over 16 connections.
+    Redirect,
+    /// First redirects to CloudFront of many images.
+    Rush,
+    /// Pushes of images by 1 and 8 publishers to a bucket.
+    PushS3,
 }
 
 impl Scenario {
@@ -37,6 +43,9 @@ impl Scenario {
             Self::Small => small::measure(bench, report).await,
             Self::Handshake => handshake::measure(bench, report).await,
             Self::Start => start::measure(bench, report).await,
+            Self::Redirect => redirect::measure(bench, report).await,
+            Self::Rush => rush::measure(bench, report).await,
+            Self::PushS3 => push::measure_to_bucket(bench, report).await,
         }
     }
 }
@@ -49,6 +58,9 @@ impl fmt::Display for Scenario {
             Self::Small => "small",
             Self::Handshake => "handshake",
             Self::Start => "start",
+            Self::Redirect => "redirect",
+            Self::Rush => "rush",
+            Self::PushS3 => "push-s3",
         })
     }
 }

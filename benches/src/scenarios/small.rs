@@ -8,6 +8,7 @@ use crate::{
     load::{Request, Target, request, requests},
     report::{Bar, Limit, Report, Samples},
     servers::{Daemon, Server, ServerKind, application_name},
+    storage::Storage,
 };
 
 const CONNECTIONS: usize = 16;
@@ -33,7 +34,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let workspace = bench.workspace(KeyType::EcdsaP256)?;
-    let mut aard = workspace.aard().await?;
+    let mut aard = workspace.aard(&Storage::Disk).await?;
     aard.start().await?;
     aard.fill(bench.scale.applications, 1).await?;
     let mut cases = cases(bench);
@@ -90,7 +91,7 @@ fn cases(bench: &Bench) -> [Case; 3] {
 
 /// Asks a server and adds its figures.
 async fn ask(kind: ServerKind, daemon: &Daemon, case: &mut Case) -> Result<()> {
-    let request = prepare(&daemon.target, case).await?;
+    let request = [prepare(&daemon.target, case).await?];
     let mut connections = daemon.target.connect_all(CONNECTIONS).await?;
     requests(&mut connections, &request, case.count / 10).await?;
 

@@ -10,6 +10,7 @@ use crate::{
     keys::KeyType,
     report::{Bar, Limit, Report, Samples},
     servers::{Server, ServerKind},
+    storage::Storage,
 };
 
 const READY_LIMIT_MS: f64 = 100.0;
@@ -42,7 +43,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     }
 
     let (mut rebuild, mut without_index) = (Samples::default(), Samples::default());
-    let mut aard = workspace.aard().await?;
+    let mut aard = workspace.aard(&Storage::Disk).await?;
     aard.start().await?;
     let filling = Instant::now();
     aard.fill(bench.scale.applications, bench.scale.versions).await?;

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     keys::{Keys, write_private},
     load::request,
     servers::{Daemon, Registry, Server, ServerKind},
+    storage::{CloudFront, Storage},
 };
 
 const ARCHITECTURE: &str = "x86_64";
@@ -39,11 +41,13 @@ impl Aard {
         program: &Path,
         command_line: &Path,
         keys: &Keys,
+        storage: &Storage,
     ) -> Result<Self> {
         let certificates = base_dir.join("certs");
         DirBuilder::new().recursive(true).mode(0o700).create(&certificates)?;
         let daemon = Daemon::new(base_dir, keys)?;
-        let config = format!("http: {{addr: \"127.0.0.1:{}\"}}\nlog: {{level: warn}}\n", daemon.port);
+        // JSON is YAML.
+        let config = configuration(daemon.port, storage)?.to_string();
         write_private(&base_dir.join("config.yaml"), config.as_bytes())?;
         write_private(&certificates.join("server.crt"), &fs::read(&keys.server.certificate)?)?;
         write_private(&certificates.join("server.key"), &fs::read(&keys.server.key)?)?;
@@ -113,6 +117,28 @@ impl Aard {
     }
 }
 
+fn configuration(port: u16, storage: &Storage) -> Result<Value> {
+    let mut config = json!({ "http": { "addr": format!("127.0.0.1:{port}") }, "log": { "level": "warn" } });
+    if let Storage::Bucket { bucket, cloudfront } = storage {
+        let mut s3 = json!({
+            "region": bucket.region,
+            "bucket": bucket.bucket,
+            "access-key": bucket.access_key,
+            "secret-access-key": bucket.secret_access_key,
+            "endpoint": bucket.endpoint,
+        });
+        if let Some(cloudfront) = cloudfront {
+            s3["cloudfront"] = json!({
+                "base-url": CloudFront::BASE_URL,
+                "private-key": fs::read_to_string(&cloudfront.private_key)?,
+                "keypair-id": CloudFront::KEYPAIR_ID,
+            });
+        }
+        config["storage"] = json!({ "s3": s3 });
+    }
+    Ok(config)
+}
+
 /// The environment that the daemon's unit gives it.
 fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
     const UNIT: &str = include_str!("../../../packaging/systemd/aard.service");
@@ -179,11 +205,16 @@ fn image_path(application: &str, version: u32) -> String {
     format!("/1.0/applications/{application}/{version}?architecture={ARCHITECTURE}")
 }
 
+/// A pull of an image that a registry was filled with.
+pub(crate) fn pull_tiny(application: u32, version: u32) -> Vec<u8> {
+    request("GET", &image_path(&application_name(application), version), &[])
+}
+
 /// A push of an image of a few bytes, which no other version has, with metadata as AMS sends it.
 fn push_tiny(application: &str, version: u32) -> Vec<u8> {
     let image = format!("{application} {version}\n");
     let fingerprint = hex::encode(openssl::sha::sha256(image.as_bytes()));
-    let metadata = serde_json::json!({
+    let metadata = json!({
         "application": {
             "name": application,
             "instance_type": "a4.3",

@@ -1,4 +1,4 @@
-//! docker-registry, with its file system driver.
+//! docker-registry, with its drivers for file systems and S3.
 
 use std::{
     fs,
@@ -9,34 +9,40 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
+use serde_json::json;
 
 use crate::{
     curl::{Curl, Upload},
     image::Image,
-    keys::Keys,
+    keys::{Keys, write_private},
     load::request,
     servers::{Daemon, Registry, Server, ServerKind},
+    storage::{CloudFront, Storage},
 };
 
 /// Its program.
 pub(crate) const PROGRAM: &str = "docker-registry";
+
+/// Where it keeps everything in its storage.
+const FOLDER: &str = "docker/registry/v2";
 
 /// A docker-registry.
 pub(crate) struct DockerRegistry {
     daemon: Daemon,
     config: PathBuf,
     data: PathBuf,
+    storage: Storage,
 }
 
 impl DockerRegistry {
     /// Sets it up in `dir`, without any blob.
-    pub(crate) fn set_up(dir: &Path, keys: &Keys) -> Result<Self> {
+    pub(crate) fn set_up(dir: &Path, keys: &Keys, storage: Storage) -> Result<Self> {
         fs::create_dir(dir)?;
         let daemon = Daemon::new(dir, keys)?;
         let data = dir.join("data");
         let config = dir.join("config.yml");
-        fs::write(&config, configuration(&data, &daemon, keys))?;
-        Ok(Self { daemon, config, data: data.join("docker/registry/v2") })
+        write_private(&config, configuration(&data, &storage, &daemon, keys).as_bytes())?;
+        Ok(Self { daemon, config, data, storage })
     }
 }
 
@@ -53,6 +59,8 @@ impl Server for DockerRegistry {
     async fn start(&mut self) -> Result<Duration> {
         let mut command = Command::new(PROGRAM);
         command.arg("serve").arg(&self.config).env("OTEL_TRACES_EXPORTER", "none");
+        // Its S3 driver refuses to start with one.
+        command.env_remove("AWS_CA_BUNDLE");
         self.daemon.start(&mut command, "/v2/").await
     }
 
@@ -83,20 +91,54 @@ impl Registry for DockerRegistry {
 
     /// It removes a blob's bytes only in a garbage collection while it is stopped: they are removed by hand.
     async fn remove(&self, image: &Image) -> Result<()> {
-        let blob = format!("blobs/sha256/{}/{}", &image.fingerprint[..2], image.fingerprint);
-        fs::remove_dir_all(self.data.join(blob))?;
-        fs::remove_dir_all(self.data.join("repositories").join(&image.name))?;
+        let folders = [
+            format!("{FOLDER}/blobs/sha256/{}/{}/", &image.fingerprint[..2], image.fingerprint),
+            format!("{FOLDER}/repositories/{}/", image.name),
+        ];
+        for folder in folders {
+            match &self.storage {
+                Storage::Disk => fs::remove_dir_all(self.data.join(folder))?,
+                Storage::Bucket { bucket, .. } => {
+                    bucket.list(&folder).iter().for_each(|key| bucket.delete(key));
+                }
+            }
+        }
         Ok(())
     }
 }
 
-fn configuration(data: &Path, daemon: &Daemon, keys: &Keys) -> String {
+fn configuration(data: &Path, storage: &Storage, daemon: &Daemon, keys: &Keys) -> String {
+    let mut middleware = json!({});
+    let mut driver = match storage {
+        Storage::Disk => json!({ "filesystem": { "rootdirectory": data } }),
+        Storage::Bucket { bucket, cloudfront } => {
+            if let Some(cloudfront) = cloudfront {
+                let options = json!({
+                    "baseurl": CloudFront::BASE_URL,
+                    "privatekey": cloudfront.private_key,
+                    "keypairid": CloudFront::KEYPAIR_ID,
+                });
+                middleware = json!({ "storage": [{ "name": "cloudfront", "options": options }] });
+            }
+            json!({
+                "s3": {
+                    "region": bucket.region,
+                    "bucket": bucket.bucket,
+                    "accesskey": bucket.access_key,
+                    "secretkey": bucket.secret_access_key,
+                    "regionendpoint": bucket.endpoint,
+                    "secure": false,
+                },
+                "cache": { "blobdescriptor": "inmemory" },
+            })
+        }
+    };
+    driver["maintenance"] = json!({ "uploadpurging": { "enabled": false } });
     format!(
         "version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
-storage:
-  filesystem: {{rootdirectory: {data}}}
-  maintenance: {{uploadpurging: {{enabled: false}}}}
+storage: {driver}
+middleware: {middleware}
 http:
   addr: 127.0.0.1:{port}
   relativeurls: true
@@ -106,7 +148,6 @@ http:
     key: {key}
     clientcas: [{client}]
 ",
-        data = data.display(),
         port = daemon.port,
         certificate = keys.server.certificate.display(),
         key = keys.server.key.display(),

@@ -6,7 +6,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod nginx;
 mod server;
 
-pub(crate) use aard::{Aard, application_name};
+pub(crate) use aard::{Aard, application_name, pull_tiny};
 pub(crate) use daemon::Daemon;
 pub(crate) use docker_registry::DockerRegistry;
 pub(crate) use nginx::Nginx;

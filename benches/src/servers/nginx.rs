@@ -49,6 +49,12 @@ impl Nginx {
         self.serve_file(path, &file)
     }
 
+    /// Answers 307 to who asks for the image, once it is started.
+    pub(crate) fn redirect(&mut self, image: &Image, location: &str) -> Result<()> {
+        writeln!(self.locations, "    location = {} {{ return 307 \"{location}\"; }}", image_path(image))?;
+        Ok(())
+    }
+
     fn serve_file(&mut self, path: &str, file: &Path) -> Result<()> {
         writeln!(self.locations, "    location = {path} {{ alias {}; }}", file.display())?;
         Ok(())
