@@ -28,9 +28,12 @@ test: deps ## Run every check and test, as CI does
 	@tests/install-packages.sh systemd
 	@tests/install-s3-servers.sh $(TARGET)/s3-servers
 	@tests/install-signers.sh $(TARGET)/signers
+	@tests/install-ops.sh $(TARGET)/ops
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)
 	tests/check-dependencies.sh
+	tests/check-guide.sh
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace
@@ -57,8 +60,9 @@ crash: deps ## Kill the daemon at random moments and check that nothing is lost 
 .PHONY: bench
 bench: deps ## Measure the registry against nginx and docker-registry, all in one run
 	@tests/install-packages.sh nginx-light docker-registry
+	@tests/install-s3-servers.sh $(TARGET)/s3-servers
 	cargo build --release --locked -p aard -p aar -p aar-bench
-	target/release/aar-bench --json target/bench.json
+	$(TARGET)/release/aar-bench --json $(TARGET)/bench.json
 
 .PHONY: fuzz
 fuzz: deps ## Fuzz the readers of foreign input (FUZZ_SECONDS=600 for each)

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,7 @@ const MAX_HEAD: usize = 64 << 10;
 pub struct Edge {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 /// What the origin has at a path.
@@ -39,6 +40,8 @@ struct Shared {
     /// PEM of public keys by their ID.
     keys: HashMap<String, String>,
     origin: Box<Origin>,
+    /// How much its clock is ahead.
+    seconds_ahead: AtomicU64,
 }
 
 impl Edge {
@@ -49,29 +52,35 @@ impl Edge {
         origin: impl Fn(&str) -> Option<Object> + Send + Sync + 'static,
     ) -> Self {
         let keys = keys.iter().map(|(id, pem)| ((*id).to_owned(), pem.clone())).collect();
-        let shared = Arc::new(Shared { keys, origin: Box::new(origin) });
+        let shared = Arc::new(Shared { keys, origin: Box::new(origin), seconds_ahead: AtomicU64::new(0) });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stopped = Arc::new(AtomicBool::new(false));
         let is_stopped = stopped.clone();
+        let served = shared.clone();
         thread::spawn(move || {
             for socket in listener.incoming() {
                 if is_stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                let shared = shared.clone();
+                let shared = served.clone();
                 thread::spawn(move || {
                     // Clients may go away as they like.
                     let _ = socket.and_then(|mut socket| shared.serve(&mut socket));
                 });
             }
         });
-        Self { address, stopped }
+        Self { address, stopped, shared }
     }
 
     /// What URLs of the edge begin with, without a slash at the end.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Sets its clock that much ahead of this machine's.
+    pub fn set_seconds_ahead(&self, seconds: u64) {
+        self.shared.seconds_ahead.store(seconds, Ordering::Relaxed);
     }
 }
 
@@ -104,22 +113,27 @@ impl Shared {
         client.set_read_timeout(Some(PATIENCE))?;
         client.set_write_timeout(Some(PATIENCE))?;
         let request = read_request(client)?;
+        let now = self.now();
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
-            return answer(client, &request, "405 Method Not Allowed", "text/plain", b"");
+            return answer(client, &request, now, "405 Method Not Allowed", "text/plain", b"");
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let object = match self.check(&request, now) {
-            Err((code, message)) => return refuse(client, &request, code, message),
+            Err((code, message)) => return refuse(client, &request, now, code, message),
             Ok(path) => (self.origin)(path),
         };
         match object {
             // As S3 does where listing is not allowed, and CloudFront hands on.
-            None => refuse(client, &request, ACCESS_DENIED.0, ACCESS_DENIED.1),
+            None => refuse(client, &request, now, ACCESS_DENIED.0, ACCESS_DENIED.1),
             Some(Object::Bytes(bytes)) => {
-                answer(client, &request, "200 OK", "application/octet-stream", &bytes)
+                answer(client, &request, now, "200 OK", "application/octet-stream", &bytes)
             }
             Some(Object::At(url)) => hand_on(client, &request, &url),
         }
+    }
+
+    fn now(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        now + self.seconds_ahead.load(Ordering::Relaxed)
     }
 
     /// The path that is requested, if it may be.
@@ -215,24 +229,26 @@ fn verifies(public_key: &str, hash: &str, text: &[u8], signature: &[u8]) -> bool
     openssl.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
 }
 
-fn refuse(client: &mut TcpStream, request: &Request, code: &str, message: &str) -> io::Result<()> {
+fn refuse(client: &mut TcpStream, request: &Request, now: u64, code: &str, message: &str) -> io::Result<()> {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
-    answer(client, request, "403 Forbidden", "text/xml", body.as_bytes())
+    answer(client, request, now, "403 Forbidden", "text/xml", body.as_bytes())
 }
 
 fn answer(
     client: &mut TcpStream,
     request: &Request,
+    now: u64,
     status: &str,
     content_type: &str,
     body: &[u8],
 ) -> io::Result<()> {
     let length = body.len();
+    let date = jiff::Timestamp::from_second(now.cast_signed()).unwrap().strftime("%a, %d %b %Y %H:%M:%S GMT");
     write!(
         client,
-        "HTTP/1.1 {status}\r\nserver: CloudFront\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
+        "HTTP/1.1 {status}\r\nserver: CloudFront\r\ndate: {date}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
          connection: close\r\n\r\n"
     )?;
     if request.method == "HEAD" { Ok(()) } else { client.write_all(body) }

@@ -120,9 +120,8 @@ impl Connection {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
         head.push_str("\r\n");
-        self.send(head.as_bytes())?;
-        // An answer may come, and the connection end, before all of the body is taken.
-        let sent = self.send(body);
+        // An answer may come, and the connection end, before all of a long head or of the body is taken.
+        let sent = self.send(head.as_bytes()).and_then(|()| self.send(body));
         match self.response(method == "HEAD") {
             Ok(response) => Ok(response),
             Err(error) => Err(sent.err().unwrap_or(error)),

@@ -240,6 +240,11 @@ fn administration(checked: &mut Checked<'_>) {
     assert_eq!(collected["removed"][0]["fingerprint"], orphan);
     assert_eq!(done("/1.0/maintenance/verify")["damaged"][0]["fingerprint"], damaged);
     done("/1.0/maintenance/rebuild");
+    assert_eq!(done("/1.0/maintenance/check-storage")["checks"][0]["outcome"], "ok");
+    let (uploads, aside) = (images.join("../../uploads"), images.join("../../aside"));
+    fs::rename(&uploads, &aside).unwrap();
+    assert_eq!(done("/1.0/maintenance/check-storage")["checks"][0]["outcome"], "failed");
+    fs::rename(&aside, &uploads).unwrap();
     let target = checked.daemon.scratch().join("copy");
     let to = |root: &Path| format!("storage:\n  fs:\n    root-directory: {}\n", root.display());
     for (configuration, status) in [

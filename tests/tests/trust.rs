@@ -76,6 +76,7 @@ fn administration_is_not_on_the_network_even_for_publishers() {
         ("POST", "/1.0/certificates"),
         ("GET", "/1.0/metrics"),
         ("POST", "/1.0/maintenance/rebuild"),
+        ("POST", "/1.0/maintenance/check-storage"),
     ] {
         assert_eq!(daemon.request(&publisher, method, path, b"").status, 404, "{method} {path}");
     }

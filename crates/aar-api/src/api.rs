@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use aar_model::wire::REQUEST_ID_HEADER;
-use aar_store::{Blobs, Cause, Downloads, Records, Registry, RegistryError, Trust};
+use aar_store::{Blobs, Cause, Downloads, Records, Registry, RegistryError, StorageCheck, Trust};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::Body;
@@ -40,6 +40,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Where clients are sent for images; where it is absent, the registry serves them itself.
     pub downloads: Option<Arc<dyn Downloads>>,
+    /// Tries the storage.
+    pub storage: Arc<dyn StorageCheck>,
     /// The trust store.
     pub trust: Arc<dyn Trust>,
     /// Reads a certificate that is PEM or base64.
@@ -107,7 +109,7 @@ impl Api {
     /// Answers a request. What it changes is carried through even where the caller goes away and this is dropped.
     pub async fn handle<B>(self: Arc<Self>, caller: &Caller, request: Request<B>) -> Response<ResponseBody>
     where
-        B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
     {
         let begun = Instant::now();
         let id = format!("{:08x}-{:x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed));
@@ -116,9 +118,11 @@ impl Api {
 
         // A body that does not belong to a read has to be taken care of all the same.
         let cached = if body.is_end_stream() { self.cached(&head, access) } else { None };
-        let (route, outcome) = match cached {
-            Some((route, answer)) => (route, Ok(answer)),
-            None => Arc::clone(&self).dispatch(caller, access, &head, body, &id).await,
+        let (route, outcome) = if let Some((route, answer)) = cached {
+            (route, Ok(answer))
+        } else {
+            let body = RequestBody::new(body, &head.headers, self.metrics.receiving());
+            Arc::clone(&self).dispatch(caller, access, &head, body, &id).await
         };
         let mut answer =
             outcome.as_ref().map_or_else(answer::error, |_| Response::new(ResponseBody::empty()));
@@ -150,18 +154,14 @@ impl Api {
         Some((rendered.route, answer::rendered(rendered, &head.headers)))
     }
 
-    async fn dispatch<B>(
+    async fn dispatch(
         self: Arc<Self>,
         caller: &Caller,
         access: Access,
         head: &Head,
-        body: B,
+        body: RequestBody,
         id: &str,
-    ) -> (&'static str, Result<Answer, ApiError>)
-    where
-        B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-    {
-        let body = RequestBody::new(body, &head.headers, self.metrics.receiving());
+    ) -> (&'static str, Result<Answer, ApiError>) {
         let route = match Route::find(head.uri.path(), caller.peer) {
             Ok(route) => route,
             Err(error) => return ("unknown", Err(error)),

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http_body::Body;
 use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::HeaderMap;
 use hyper::header::{AsHeaderName, EXPECT, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
@@ -114,12 +115,9 @@ impl<'a> Query<'a> {
 
 /// The body of a request, with a limit on its pauses. Where nobody reads it to its end it is read on for a while and
 /// thrown away when this is dropped, unless the sender waits to be asked for it.
-pub(crate) struct RequestBody<B>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
+pub(crate) struct RequestBody {
     /// None once it has ended.
-    body: Option<B>,
+    body: Option<UnsyncBoxBody<Bytes, Cause>>,
     /// Made when nothing comes for the first time, armed while nothing comes.
     idle: Option<Pin<Box<Sleep>>>,
     waiting: bool,
@@ -128,12 +126,12 @@ where
     received: Received,
 }
 
-impl<B> RequestBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
-    pub(crate) fn new(body: B, headers: &HeaderMap, received: Received) -> Self {
-        let body = Some(body).filter(|body| !body.is_end_stream());
+impl RequestBody {
+    pub(crate) fn new<B>(body: B, headers: &HeaderMap, received: Received) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
+    {
+        let body = (!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync());
         let kept_back =
             headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         Self { body, idle: None, waiting: false, kept_back, received }
@@ -182,10 +180,7 @@ where
     }
 }
 
-impl<B> Stream for RequestBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+impl Stream for RequestBody {
     type Item = Result<Bytes, BodyError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -206,7 +201,7 @@ where
                         }
                         Some(Err(error)) => {
                             this.body = None;
-                            return Poll::Ready(Some(Err(BodyError::Cut(error.into()))));
+                            return Poll::Ready(Some(Err(BodyError::Cut(error))));
                         }
                         None => this.body = None,
                     }
@@ -226,10 +221,7 @@ where
     }
 }
 
-impl<B> Drop for RequestBody<B>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
+impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take()
             && !self.kept_back
@@ -240,6 +232,6 @@ where
     }
 }
 
-async fn discard<B: Body<Data = Bytes> + Send + Unpin>(mut body: B) {
+async fn discard(mut body: UnsyncBoxBody<Bytes, Cause>) {
     while let Ok(Some(Ok(_))) = timeout(LINGER_IDLE, body.frame()).await {}
 }

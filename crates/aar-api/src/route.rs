@@ -31,6 +31,7 @@ pub(crate) enum Route {
     CollectGarbage,
     Verify,
     CopyStorage,
+    CheckStorage,
     Metrics,
 }
 
@@ -67,6 +68,7 @@ impl Route {
             ["1.0", "maintenance", "collect-garbage"] => Self::CollectGarbage,
             ["1.0", "maintenance", "verify"] => Self::Verify,
             ["1.0", "maintenance", "copy-storage"] => Self::CopyStorage,
+            ["1.0", "maintenance", "check-storage"] => Self::CheckStorage,
             ["1.0", "metrics"] => Self::Metrics,
             _ => return Err(unknown()),
         };
@@ -99,6 +101,7 @@ impl Route {
             Self::CollectGarbage => "/1.0/maintenance/collect-garbage",
             Self::Verify => "/1.0/maintenance/verify",
             Self::CopyStorage => "/1.0/maintenance/copy-storage",
+            Self::CheckStorage => "/1.0/maintenance/check-storage",
             Self::Metrics => "/1.0/metrics",
         }
     }
@@ -129,7 +132,8 @@ impl Route {
             | Self::Rebuild
             | Self::CollectGarbage
             | Self::Verify
-            | Self::CopyStorage => "POST",
+            | Self::CopyStorage
+            | Self::CheckStorage => "POST",
         };
         if !allowed.split(", ").any(|name| name == method.as_str()) {
             return Err(ApiError::method_not_allowed(allowed));
@@ -166,6 +170,7 @@ impl Route {
                 | Self::CollectGarbage
                 | Self::Verify
                 | Self::CopyStorage
+                | Self::CheckStorage
                 | Self::Metrics
         )
     }
@@ -216,6 +221,7 @@ mod tests {
             "/1.0/certificates/00/revoke",
             "/1.0/maintenance/verify",
             "/1.0/maintenance/copy-storage",
+            "/1.0/maintenance/check-storage",
             "/1.0/metrics",
         ] {
             assert!(Route::find(path, Peer::Socket).is_ok(), "{path}");

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use aar_model::wire::{
     API_PREFIX, AddCertificate, AddedCertificate, Application, Async, CollectReport, CopyReport,
-    FINGERPRINT_HEADER, Operation, RebuildReport, ServiceStatus, Sync, VerifyReport, VersionInfo,
-    VersionPatch,
+    FINGERPRINT_HEADER, Operation, RebuildReport, ServiceStatus, StorageReport, Sync, VerifyReport,
+    VersionInfo, VersionPatch,
 };
 use aar_model::{AppName, Architecture, CertificateInfo, Digest, FingerprintPrefix, Version};
 use aar_tls::Connector;
@@ -213,6 +213,11 @@ impl Client {
         let path = format!("{API_PREFIX}/maintenance/copy-storage");
         let yaml = [(CONTENT_TYPE, "application/yaml".to_owned())];
         Ok(self.send::<Sync<_>>(Method::POST, path, &yaml, configuration.into(), None).await?.metadata)
+    }
+
+    /// Tries whether the storage can be used as it has to be. Unix socket only; no time limit.
+    pub async fn check_storage(&self) -> Result<StorageReport> {
+        self.maintain("check-storage").await
     }
 
     async fn maintain<T: DeserializeOwned>(&self, what: &str) -> Result<T> {

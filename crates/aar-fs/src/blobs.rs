@@ -28,6 +28,10 @@ impl FsBlobs {
     pub(crate) fn new(root: Arc<Root>) -> Self {
         Self { root }
     }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
 }
 
 #[async_trait]

@@ -11,6 +11,7 @@
 //! Files are 0600 and directories 0700. What is answered is durable: data, names and the directories that hold them.
 
 mod blobs;
+mod check;
 mod direct;
 mod durable;
 mod error;

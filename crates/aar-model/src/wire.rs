@@ -468,3 +468,39 @@ pub struct DamagedImage {
     /// Who uses it, each as `name/version/architecture`.
     pub applications: Vec<String>,
 }
+
+/// What trying the storage found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageReport {
+    /// One for each thing that was tried.
+    pub checks: Vec<StorageFinding>,
+}
+
+/// What came of one thing that was tried on the storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageFinding {
+    /// What was tried: a permission by its name, such as `s3:PutObject`, or a few words.
+    pub check: String,
+    /// On what: an ARN, a path or an address, without secrets.
+    pub resource: String,
+    /// How it went.
+    pub outcome: StorageOutcome,
+    /// The problem with all its causes, why nothing was tried, or what else is worth knowing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What would mend it, where that is known beyond the problem's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How it went with one thing that was tried on the storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageOutcome {
+    /// It works.
+    Ok,
+    /// It does not.
+    Failed,
+    /// There was nothing to try it on.
+    Skipped,
+}

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::clock::Clock;
 use futures_util::{StreamExt, stream};
 use hyper_0_14::client::HttpConnector;
 use hyper_tls::HttpsConnector;
@@ -21,22 +22,29 @@ const STALL: Duration = Duration::from_secs(30);
 const ASSEMBLY: Duration = Duration::from_secs(300);
 
 /// Sends requests, and gives those up that get nowhere.
-pub(crate) struct Dispatcher(Arc<HttpClient<HttpsConnector<HttpConnector>>>);
+pub(crate) struct Dispatcher {
+    http: Arc<HttpClient<HttpsConnector<HttpConnector>>>,
+    clock: Clock,
+}
 
 impl Dispatcher {
-    pub(crate) fn new() -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT));
-        http.set_nodelay(true);
-        http.set_keepalive(Some(STALL));
-        Self(Arc::new(HttpClient::from_connector(HttpsConnector::new_with_connector(http))))
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { http: Arc::new(HttpClient::from_connector(connector())), clock }
     }
+}
+
+pub(crate) fn connector() -> HttpsConnector<HttpConnector> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(CONNECT));
+    http.set_nodelay(true);
+    http.set_keepalive(Some(STALL));
+    HttpsConnector::new_with_connector(http)
 }
 
 impl DispatchSignedRequest for Dispatcher {
     fn dispatch(&self, mut request: SignedRequest, limit: Option<Duration>) -> DispatchSignedRequestFuture {
-        let http = self.0.clone();
+        let (http, clock) = (self.http.clone(), self.clock.clone());
         let patience = if request.method() == "POST" { ASSEMBLY } else { STALL };
         let progress = Progress::default();
         request.payload = request.payload.map(|payload| progress.follow(payload));
@@ -47,6 +55,9 @@ impl DispatchSignedRequest for Dispatcher {
                     return Err(stalled(patience));
                 }
             };
+            if let Some(date) = response.headers.get("date") {
+                clock.note(date);
+            }
             response.body = limited(response.body);
             Ok(HttpResponse { ..response })
         })

@@ -215,13 +215,13 @@ pub(crate) fn corrupt(key: &str, problem: impl Into<Cause>) -> Error {
 }
 
 /// The text of the first element of this name that holds nothing but text.
-fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     rest.split_once('<').map(|(text, _)| text.trim())
 }
 
 /// What of foreign words is fit for a line of log.
-fn sanitised(text: &str) -> String {
+pub(crate) fn sanitised(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 

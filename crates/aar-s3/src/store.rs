@@ -7,6 +7,7 @@ use rusoto_s3::S3Client;
 use tokio::sync::Semaphore;
 
 use crate::client::Client;
+use crate::clock::Clock;
 use crate::credentials::Provider;
 use crate::dispatch::Dispatcher;
 use crate::downloads::Signer;
@@ -22,6 +23,7 @@ pub struct S3Store(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    clock: Clock,
     prefix: String,
     part_size: u64,
     signer: Signer,
@@ -40,9 +42,10 @@ pub fn open(options: Options) -> Result<S3Store> {
         [endpoint, public_endpoint].map(|given| given.as_deref().map(address).transpose());
     let (endpoint, public_endpoint) = (endpoint?, public_endpoint?);
     let provider = Arc::new(Provider::new(credentials));
+    let clock = Clock::default();
     let custom = |endpoint| Region::Custom { name: region.clone(), endpoint };
     let s3 = S3Client::new_with(
-        Dispatcher::new(),
+        Dispatcher::new(clock.clone()),
         provider.clone(),
         custom(endpoint.clone().unwrap_or_else(|| format!("https://{}", aws_host(&region)))),
     );
@@ -56,6 +59,7 @@ pub fn open(options: Options) -> Result<S3Store> {
     );
     Ok(S3Store(Arc::new(Inner {
         client: Client::new(s3, provider, Place { region: region.clone(), bucket }),
+        clock,
         prefix,
         part_size: options.part_size.unwrap_or(crate::parts::PART),
         signer,
@@ -85,6 +89,11 @@ pub(crate) fn aws_host(region: &str) -> String {
 }
 
 impl S3Store {
+    /// How many seconds this machine's clock was ahead of the store's at the latest answer; none where none told.
+    pub fn seconds_ahead(&self) -> Option<i64> {
+        self.0.clock.seconds_ahead()
+    }
+
     /// The object's key for one of the registry's.
     pub(crate) fn key(&self, key: &str) -> String {
         format!("{}{key}", self.0.prefix)

@@ -5,6 +5,7 @@
 //! which things become durable. A backend is one crate; all pass the suite in `contract` (a feature of that name).
 
 mod blobs;
+mod check;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod downloads;
@@ -18,6 +19,7 @@ mod registry;
 mod trust;
 
 pub use blobs::{BlobInfo, Blobs, ByteStream, Upload};
+pub use check::StorageCheck;
 pub use downloads::{Download, Downloads, SignedUrl};
 pub use error::{Cause, Error, Result};
 pub use index::{Change, Index, Scope};

@@ -269,6 +269,14 @@ pub(crate) enum Maintenance {
         #[command(flatten)]
         output: Output,
     },
+    /// Try whether the storage can be used, and say what is missing
+    ///
+    /// On a disk, files are written, read and removed. Of a bucket, each permission is tried, and one byte of an image is
+    /// fetched as clients do it. Nothing of it is left behind.
+    CheckStorage {
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 fn registry_url(text: &str) -> Result<Url, String> {

@@ -47,6 +47,8 @@ pub(crate) enum Error {
     Damaged(String),
     #[error("the other storage holds {0} that the registry does not")]
     Extra(String),
+    #[error("{failed} of {all} checks of the storage failed")]
+    Storage { failed: usize, all: usize },
 }
 
 impl Error {
@@ -89,6 +91,7 @@ impl Error {
             Self::NotFound(_) => Exit::NotFound,
             Self::Damaged(_) => Exit::Verification,
             Self::Extra(_) => Exit::Extra,
+            Self::Storage { .. } => Exit::Storage,
             _ => Exit::Failure,
         }
     }

@@ -14,9 +14,10 @@ pub(crate) enum Exit {
     Verification = 7,
     NoSpace = 8,
     Extra = 9,
+    Storage = 10,
 }
 
-const MEANINGS: [(Exit, &str); 10] = [
+const MEANINGS: [(Exit, &str); 11] = [
     (Exit::Success, "success"),
     (Exit::Failure, "any other failure"),
     (Exit::Usage, "the command was not used as it should be"),
@@ -27,10 +28,11 @@ const MEANINGS: [(Exit, &str); 10] = [
     (Exit::Verification, "an image is damaged, or the server is not the pinned one"),
     (Exit::NoSpace, "no space is left, here or on the registry"),
     (Exit::Extra, "all is copied, but the other storage holds records that the registry does not"),
+    (Exit::Storage, "the registry's storage does not work as it should"),
 ];
 
 /// The exit codes as `--help` shows them.
 pub(crate) fn help() -> String {
-    let lines = MEANINGS.map(|(exit, meaning)| format!("  {}  {meaning}", exit as u8));
+    let lines = MEANINGS.map(|(exit, meaning)| format!("  {:<2} {meaning}", exit as u8));
     format!("Exit codes:\n{}", lines.join("\n"))
 }

@@ -7,7 +7,7 @@ use aar_api::{Api, Parts};
 use aar_config::Config;
 use aar_fs::FsTrust;
 use aar_sled::SledIndex;
-use aar_store::{Index, Reconciled, Registry, Trust};
+use aar_store::{Index, Reconciled, Registry, StorageCheck, Trust};
 use aar_tls::{Acceptor, Certificate, Identity};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::administration::Administration;
 use crate::base_dir::BaseDir;
+use crate::check::Checker;
 use crate::cli::{Arguments, ConfigPath};
 use crate::shutdown::Places;
 use crate::storage::Stores;
@@ -60,9 +61,12 @@ async fn serve(
     let stores = Stores::open(&config.storage, &base_dir).await?;
     let registry = open_registry(&stores, &base_dir).await?;
 
+    let storage: Arc<dyn StorageCheck> =
+        Arc::new(Checker { storage: stores.checked, registry: Arc::clone(&registry) });
     let api = Arc::new(Api::new(Parts {
         registry: Arc::clone(&registry),
         downloads: stores.downloads,
+        storage: Arc::clone(&storage),
         trust: Arc::clone(&trust) as Arc<dyn Trust>,
         read_certificate,
         open_storage: other_storage::opener(config.storage.clone(), Arc::clone(&base_dir)),
@@ -94,13 +98,14 @@ async fn serve(
     };
     administration.serve(Some(network), metrics);
     let socket = tokio::spawn(listeners::serve_socket(socket, Arc::clone(&api), places.clone()));
+    if let Some(bucket) = stores.bucket {
+        tokio::spawn(housekeeping::sweep(bucket));
+        tokio::spawn(housekeeping::check(storage, Arc::clone(&registry)));
+    }
     tokio::spawn(async move {
         housekeeping::recover(&registry).await;
         housekeeping::collect(&registry).await;
     });
-    if let Some(bucket) = stores.bucket {
-        tokio::spawn(housekeeping::sweep(bucket));
-    }
     tokio::spawn(housekeeping::save_seen(Arc::clone(&trust) as Arc<dyn Trust>));
 
     tracing::info!(

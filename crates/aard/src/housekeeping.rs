@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aar_model::wire::StorageOutcome;
 use aar_s3::S3Store;
-use aar_store::{Blobs as _, Registry, Trust};
+use aar_store::{Blobs as _, Registry, StorageCheck, Trust};
 
 use crate::daemon::log_reconciled;
 
@@ -37,6 +38,36 @@ pub(crate) async fn recover(registry: &Registry) {
             ),
         }
     }
+}
+
+/// Tries the storage, and again once it has recovered, and says what has to be mended. That it is out of reach is told
+/// elsewhere.
+pub(crate) async fn check(storage: Arc<dyn StorageCheck>, registry: Arc<Registry>) {
+    let begins_degraded = registry.is_degraded();
+    log_findings(storage.as_ref()).await;
+    if begins_degraded {
+        while registry.is_degraded() {
+            tokio::time::sleep(FIRST_RETRY).await;
+        }
+        log_findings(storage.as_ref()).await;
+    }
+}
+
+async fn log_findings(storage: &dyn StorageCheck) {
+    let findings = storage.check().await;
+    let failed = findings.iter().filter(|found| found.outcome == StorageOutcome::Failed).count();
+    for found in findings {
+        if found.outcome == StorageOutcome::Failed && found.advice.is_some() {
+            tracing::error!(
+                check = found.check,
+                resource = found.resource,
+                problem = found.detail,
+                to_do = found.advice,
+                "the storage does not work as it should"
+            );
+        }
+    }
+    tracing::info!(failed, "the storage was tried");
 }
 
 /// Aborts what uploads have left in a bucket, daily, for as long as it is polled. The start of the registry does so, too.

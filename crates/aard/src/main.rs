@@ -3,6 +3,7 @@
 mod activity;
 mod administration;
 mod base_dir;
+mod check;
 mod cli;
 mod connection;
 mod daemon;

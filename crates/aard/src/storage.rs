@@ -11,6 +11,7 @@ use aar_store::{Blobs, Downloads, Records};
 use anyhow::{Context, Result};
 
 use crate::base_dir::BaseDir;
+use crate::check::{Checked, Distribution};
 
 /// How long a URL to the bucket itself is valid.
 const URL_DURATION: Duration = Duration::from_secs(15 * 60);
@@ -22,6 +23,8 @@ pub(crate) struct Stores {
     pub(crate) downloads: Option<Arc<dyn Downloads>>,
     /// The bucket, where it is one.
     pub(crate) bucket: Option<S3Store>,
+    /// How it is tried whether all of it works.
+    pub(crate) checked: Checked,
 }
 
 impl Stores {
@@ -31,14 +34,26 @@ impl Stores {
             Storage::Fs { root_directory } => {
                 let root = root_directory.clone().unwrap_or_else(|| base_dir.data());
                 let (blobs, records) = aar_fs::open(&root).await.context("cannot open the storage")?;
-                Ok(Self { blobs: Arc::new(blobs), records: Arc::new(records), downloads: None, bucket: None })
+                Ok(Self {
+                    checked: Checked::Disk(blobs.clone()),
+                    blobs: Arc::new(blobs),
+                    records: Arc::new(records),
+                    downloads: None,
+                    bucket: None,
+                })
             }
             Storage::S3(s3) => {
                 let bucket = aar_s3::open(options(s3)).context("cannot use the storage")?;
+                let downloads = downloads(s3, &bucket)?;
                 Ok(Self {
                     blobs: Arc::new(bucket.clone()),
                     records: Arc::new(bucket.clone()),
-                    downloads: downloads(s3, &bucket)?,
+                    checked: Checked::Bucket {
+                        bucket: bucket.clone(),
+                        downloads: downloads.clone(),
+                        distribution: distribution(s3)?,
+                    },
+                    downloads,
                     bucket: Some(bucket),
                 })
             }
@@ -68,6 +83,48 @@ fn downloads(s3: &S3, bucket: &S3Store) -> Result<Option<Arc<dyn Downloads>>> {
         tracing::warn!("{warning}");
     }
     Ok(Some(Arc::new(cloudfront)))
+}
+
+fn distribution(s3: &S3) -> Result<Option<Distribution>> {
+    let Some(options) = &s3.cloudfront else { return Ok(None) };
+    let mut detours = Vec::new();
+    let mut detour = |prefix: bool, path: bool| {
+        let (mut s3, mut options) = (s3.clone(), options.clone());
+        let mut advice = Vec::new();
+        if prefix {
+            advice.push(format!(
+                "clear the distribution's origin path: URLs have the prefix `{}` already",
+                s3.prefix
+            ));
+            s3.prefix.clear();
+        }
+        if path {
+            advice.push(format!(
+                "remove the path `{}` from base-url: the bucket's keys do not have it",
+                options.base_url.path()
+            ));
+            options.base_url.set_path("");
+        }
+        let (cloudfront, _) = cloudfront(&s3, &options).context("cannot sign for CloudFront")?;
+        detours.push((cloudfront, advice.join("; ")));
+        anyhow::Ok(())
+    };
+    let (prefix, path) = (!s3.prefix.is_empty(), options.base_url.path() != "/");
+    // A path that is the prefix once more is in the way before the prefix is.
+    if path {
+        detour(false, true)?;
+    }
+    if prefix {
+        detour(true, false)?;
+    }
+    if prefix && path {
+        detour(true, true)?;
+    }
+    Ok(Some(Distribution {
+        keypair_id: options.keypair_id.clone(),
+        keys: format!("{}images/", s3.prefix),
+        detours,
+    }))
 }
 
 fn cloudfront(

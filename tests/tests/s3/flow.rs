@@ -249,7 +249,8 @@ fn without_redirect_the_registry_streams_the_image_itself(server: Arc<S3Server>)
 fn urls_are_for_the_public_endpoint(server: Arc<S3Server>) {
     let bucket = Bucket::on(server);
     let public = format!("    public-endpoint: {}\n", bucket.server.endpoint);
-    let daemon = bucket.builder().configuration(&public).start();
+    let mut daemon = bucket.builder().configuration(&public).start();
+    daemon.wait_for_log("the storage was tried");
     let publisher = daemon.publisher("publisher");
     let image = image(1000);
     push(&daemon, &publisher, "game", &image);

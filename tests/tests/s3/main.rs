@@ -19,6 +19,9 @@ use aar_tests::s3::{IamPolicy, MetadataServer, Proxy, S3Server};
 use aar_tests::{Daemon, DaemonBuilder, Person, Response};
 use openssl::pkey::{PKey, Private};
 
+/// What the keys begin with that a registry tries its bucket with.
+const SCRATCH: &str = "uploads/check-";
+
 /// A place in a server's bucket, reached through a proxy of its own.
 struct Bucket {
     server: Arc<S3Server>,
@@ -50,20 +53,25 @@ impl Bucket {
             .environment("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata.endpoint())
     }
 
+    /// A daemon that has tried the bucket and asks nothing of it any more by itself.
     fn daemon(&self) -> Daemon {
-        self.builder().start()
+        let mut daemon = self.builder().start();
+        daemon.wait_for_log("the storage was tried");
+        daemon
     }
 
-    /// What is stored, as keys below the prefix.
+    /// What is stored, as keys below the prefix, but for what a daemon that has just started tries the bucket with.
     fn objects(&self) -> Vec<String> {
         let keys = self.server.client().list(&self.prefix);
-        keys.iter().map(|key| key.strip_prefix(&self.prefix).unwrap().to_owned()).collect()
+        let keys = keys.iter().map(|key| key.strip_prefix(&self.prefix).unwrap().to_owned());
+        keys.filter(|key| !key.starts_with(SCRATCH)).collect()
     }
 
-    /// Keys of the multipart uploads that are under way or were left.
+    /// Keys of the multipart uploads that are under way or were left, but for the same.
     fn uploads(&self) -> Vec<String> {
         let uploads = self.server.client().uploads().into_iter();
-        uploads.filter_map(|upload| upload.key.strip_prefix(&self.prefix).map(str::to_owned)).collect()
+        let keys = uploads.filter_map(|upload| upload.key.strip_prefix(&self.prefix).map(str::to_owned));
+        keys.filter(|key| !key.starts_with(SCRATCH)).collect()
     }
 
     /// Nothing is left of any push: no upload, and no note of one.

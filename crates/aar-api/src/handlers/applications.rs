@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use aar_model::wire::{API_PREFIX, Application, Sync, VersionPatch};
 use aar_model::{AppName, Architecture, Version};
-use aar_store::{Cause, Registry};
-use bytes::Bytes;
-use http_body::Body;
+use aar_store::Registry;
 use hyper::header::{HeaderValue, IF_MATCH};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -86,15 +84,12 @@ pub(super) fn manifest(
     })
 }
 
-pub(super) async fn change<B>(
+pub(super) async fn change(
     api: Arc<Api>,
     call: &Call<'_>,
     name: AppName,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+    body: RequestBody,
+) -> Result<Answer, ApiError> {
     let if_match = standard(&call.head.headers, &IF_MATCH)?.cloned();
     let changes: Map<String, Value> = body.json().await?;
     let registry = Arc::clone(&api.parts.registry);
@@ -109,15 +104,12 @@ where
     .await
 }
 
-pub(super) async fn change_version<B>(
+pub(super) async fn change_version(
     api: Arc<Api>,
     name: AppName,
     version: Version,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+    body: RequestBody,
+) -> Result<Answer, ApiError> {
     let patch: VersionPatch = body.json().await?;
     let registry = Arc::clone(&api.parts.registry);
     let description = match patch.published {
@@ -144,10 +136,7 @@ struct Deletion {
     ids: Vec<String>,
 }
 
-pub(super) async fn delete<B>(api: Arc<Api>, name: AppName, body: RequestBody<B>) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+pub(super) async fn delete(api: Arc<Api>, name: AppName, body: RequestBody) -> Result<Answer, ApiError> {
     body.json::<Deletion>().await?;
     let registry = Arc::clone(&api.parts.registry);
     operate(api, "Deleting application", name.clone(), async move {
@@ -158,10 +147,7 @@ where
 }
 
 /// Deletes all or, where one of them is not there, none.
-pub(super) async fn delete_several<B>(api: Arc<Api>, body: RequestBody<B>) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+pub(super) async fn delete_several(api: Arc<Api>, body: RequestBody) -> Result<Answer, ApiError> {
     let deletion: Deletion = body.json().await?;
     let names = deletion.ids.iter().map(|id| parse_name(id)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = names.first().cloned() else {
@@ -180,16 +166,13 @@ where
     .await
 }
 
-pub(super) async fn delete_version<B>(
+pub(super) async fn delete_version(
     api: Arc<Api>,
     call: &Call<'_>,
     name: AppName,
     version: Version,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+    body: RequestBody,
+) -> Result<Answer, ApiError> {
     let architecture = call.query.read("architecture")?;
     body.json::<Deletion>().await?;
     let registry = Arc::clone(&api.parts.registry);

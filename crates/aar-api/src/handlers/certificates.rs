@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use aar_model::wire::{AddCertificate, AddedCertificate, Sync};
 use aar_model::{FingerprintPrefix, Role, TrustChange};
-use aar_store::{Cause, NewCertificate};
-use bytes::Bytes;
-use http_body::Body;
+use aar_store::NewCertificate;
 use hyper::StatusCode;
 
 use super::dispatch::carry_through;
@@ -29,10 +27,7 @@ pub(super) fn show(api: &Api, prefix: &str) -> Result<Answer, ApiError> {
     Ok(answer::json(StatusCode::OK, &Sync::new(certificate)))
 }
 
-pub(super) async fn add<B>(api: Arc<Api>, body: RequestBody<B>) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+pub(super) async fn add(api: Arc<Api>, body: RequestBody) -> Result<Answer, ApiError> {
     let Some(new): Option<AddCertificate> = body.json().await? else {
         return Err(ApiError::bad_request("the body is empty; it holds the certificate as JSON"));
     };

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use aar_model::{AppName, Version};
-use aar_store::Cause;
-use bytes::Bytes;
-use http_body::Body;
 use hyper::Method;
 
 use super::{applications, certificates, images, maintenance, operations, registry, service};
@@ -16,15 +13,12 @@ use crate::request::RequestBody;
 use crate::route::Route;
 
 /// Answers a call that its caller may make.
-pub(crate) async fn handle<B>(
+pub(crate) async fn handle(
     api: Arc<Api>,
     call: Call<'_>,
     route: Route,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+    body: RequestBody,
+) -> Result<Answer, ApiError> {
     let method = &call.head.method;
     match route {
         Route::Root => Ok(service::root()),
@@ -68,6 +62,7 @@ where
         Route::CollectGarbage => maintenance::collect_garbage(api, &call).await,
         Route::Verify => maintenance::verify(&api).await,
         Route::CopyStorage => maintenance::copy_storage(&api, body).await,
+        Route::CheckStorage => maintenance::check_storage(api).await,
         Route::Metrics => service::metrics(&api),
     }
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use aar_model::wire::{FINGERPRINT_HEADER, PushRequest, REQUEST_HEADER};
 use aar_model::{AppName, Architecture, Digest, Version};
-use aar_store::{Cause, Download, Downloads, Push, StoredImage};
-use bytes::Bytes;
-use http_body::Body;
+use aar_store::{Download, Downloads, Push, StoredImage};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
@@ -24,16 +22,13 @@ use crate::error::ApiError;
 use crate::request::{RequestBody, standard, text};
 
 /// `PUT /1.0/applications/{name}/{version}?architecture=`
-pub(super) async fn push<B>(
+pub(super) async fn push(
     api: Arc<Api>,
     call: &Call<'_>,
     name: AppName,
     version: Version,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+    body: RequestBody,
+) -> Result<Answer, ApiError> {
     let request = push_request(&call.head.headers)?.unwrap_or_default();
     let stated = |field: &Map<String, Value>, key| field.get(key).cloned().filter(|value| !value.is_null());
     if stated(&request.application, "name").is_some_and(|stated| stated != name.as_str()) {
@@ -55,14 +50,7 @@ where
 }
 
 /// `POST /1.0/applications`
-pub(super) async fn create<B>(
-    api: Arc<Api>,
-    call: &Call<'_>,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+pub(super) async fn create(api: Arc<Api>, call: &Call<'_>, body: RequestBody) -> Result<Answer, ApiError> {
     let missing = |what: &str| ApiError::bad_request(format!("X-AMS-Request does not say {what}"));
     let request = push_request(&call.head.headers)?.ok_or_else(|| {
         ApiError::bad_request("the header X-AMS-Request is missing; it names what is pushed")
@@ -76,16 +64,13 @@ where
     receive(api, call, (name, version, architecture), request, body).await
 }
 
-async fn receive<B>(
+async fn receive(
     api: Arc<Api>,
     call: &Call<'_>,
     (name, version, architecture): (AppName, Version, Architecture),
     request: PushRequest,
-    body: RequestBody<B>,
-) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+    body: RequestBody,
+) -> Result<Answer, ApiError> {
     let headers = &call.head.headers;
     let fingerprint: Digest = text(headers, FINGERPRINT_HEADER)?
         .ok_or_else(|| {

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aar_model::wire::{RebuildReport, Sync};
-use aar_store::Cause;
-use bytes::Bytes;
-use http_body::Body;
+use aar_model::wire::{RebuildReport, StorageReport, Sync};
 use hyper::StatusCode;
 
 use super::dispatch::carry_through;
@@ -45,11 +42,15 @@ pub(super) async fn verify(api: &Api) -> Result<Answer, ApiError> {
 }
 
 /// Ends where the caller goes away; another copy goes on from there. The body is a configuration with secrets.
-pub(super) async fn copy_storage<B>(api: &Api, body: RequestBody<B>) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes, Error: Into<Cause>> + Send + Unpin + 'static,
-{
+pub(super) async fn copy_storage(api: &Api, body: RequestBody) -> Result<Answer, ApiError> {
     let (blobs, records) = (api.parts.open_storage)(body.text().await?).await?;
     let report = api.parts.registry.copy_to(blobs.as_ref(), records.as_ref()).await?;
     Ok(answer::json(StatusCode::OK, &Sync::new(report)))
+}
+
+/// Answers what was found, whatever it is: that the storage cannot be used is what the caller wants to know. Goes on where
+/// the caller goes away, so that nothing is left in the storage.
+pub(super) async fn check_storage(api: Arc<Api>) -> Result<Answer, ApiError> {
+    let checks = carry_through(async move { Ok(api.parts.storage.check().await) }).await?;
+    Ok(answer::json(StatusCode::OK, &Sync::new(StorageReport { checks })))
 }

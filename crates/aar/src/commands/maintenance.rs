@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use aar_client::Client;
 use aar_config::Config;
-use aar_model::wire::{CollectReport, CopyReport, DamagedImage, RebuildReport, VerifyReport};
+use aar_model::wire::{
+    CollectReport, CopyReport, DamagedImage, RebuildReport, StorageFinding, StorageOutcome, StorageReport,
+    VerifyReport,
+};
 
 use crate::cli::Maintenance;
 use crate::error::{Error, Result};
-use crate::output::{self, Present, csv_list, facts, joined, size, table};
+use crate::output::{self, Present, csv_list, facts, joined, printable, size, table};
 use crate::progress::while_waiting;
 
 /// More than a configuration may have, in bytes.
@@ -42,6 +45,12 @@ pub(crate) async fn run(command: Maintenance, daemon: &Client) -> Result<()> {
                 0 => Ok(()),
                 extra => Err(Error::Extra(records(extra))),
             }
+        }
+        Maintenance::CheckStorage { output } => {
+            let report = while_waiting("trying the storage", daemon.check_storage()).await?;
+            output::print(output.format, &report)?;
+            let failed = report.checks.iter().filter(|found| found.outcome == StorageOutcome::Failed).count();
+            if failed == 0 { Ok(()) } else { Err(Error::Storage { failed, all: report.checks.len() }) }
         }
     }
 }
@@ -164,6 +173,56 @@ fn records(count: usize) -> String {
     if count == 1 { "1 record".into() } else { format!("{count} records") }
 }
 
+impl Present for StorageReport {
+    /// Problems stand below the table: they are long, and what is wrong with a key is wrong with all that it signs.
+    fn table(&self) -> String {
+        let rows = self.checks.iter().map(|found| {
+            let note = if found.outcome == StorageOutcome::Failed { None } else { found.detail.clone() };
+            [outcome(found).into(), found.check.clone(), found.resource.clone(), note.unwrap_or_default()]
+        });
+        let mut text = table(["OUTCOME", "CHECK", "RESOURCE", ""], rows);
+        let mut told = Vec::new();
+        for found in self.checks.iter().filter(|found| found.outcome == StorageOutcome::Failed) {
+            let said = (&found.detail, &found.advice);
+            if told.contains(&said) {
+                continue;
+            }
+            told.push(said);
+            let alike = self.checks.iter().filter(|other| (&other.detail, &other.advice) == said);
+            let checks = joined(alike.map(|other| &other.check));
+            let detail = found.detail.as_deref().unwrap_or_default();
+            text.extend(["\n\n", &checks, ": ", &printable(detail)]);
+            if let Some(advice) = &found.advice {
+                text.extend(["\n  to do: ", &printable(advice)]);
+            }
+        }
+        text
+    }
+
+    fn csv(&self) -> Vec<Vec<String>> {
+        let header = ["outcome", "check", "resource", "detail", "advice"].map(String::from).to_vec();
+        let rows = self.checks.iter().map(|found| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            vec![
+                outcome(found).into(),
+                found.check.clone(),
+                found.resource.clone(),
+                text(&found.detail),
+                text(&found.advice),
+            ]
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+}
+
+fn outcome(found: &StorageFinding) -> &'static str {
+    match found.outcome {
+        StorageOutcome::Ok => "ok",
+        StorageOutcome::Failed => "failed",
+        StorageOutcome::Skipped => "skipped",
+    }
+}
+
 fn images(count: usize) -> String {
     if count == 1 { "1 image".into() } else { format!("{count} images") }
 }
@@ -210,6 +269,26 @@ mod tests {
         let report = CopyReport { damaged: vec![damaged], extra: extra.to_vec(), ..done.clone() };
         insta::assert_snapshot!(output::all_formats(&report));
         insta::assert_snapshot!(done.table());
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_storage_is_shown_in_every_format() {
+        let found = |check: &str, outcome, detail: Option<&str>, advice: Option<&str>| StorageFinding {
+            check: check.into(),
+            resource: "arn:aws:s3:::aar0/*".into(),
+            outcome,
+            detail: detail.map(String::from),
+            advice: advice.map(String::from),
+        };
+        let (wrong_key, policy) = (Some("the store denies it: wrong key"), Some("add to the policy: {}"));
+        let checks = vec![
+            found("s3:PutObject", StorageOutcome::Ok, None, None),
+            found("s3:GetObject", StorageOutcome::Failed, wrong_key, None),
+            found("s3:DeleteObject", StorageOutcome::Failed, wrong_key, None),
+            found("s3:AbortMultipartUpload", StorageOutcome::Failed, Some("it is denied\n"), policy),
+            found("download", StorageOutcome::Skipped, Some("there is no image yet"), None),
+        ];
+        insta::assert_snapshot!(output::all_formats(&StorageReport { checks }));
     }
 
     #[test]
