@@ -34,6 +34,8 @@ async fn serve(requests: &[u8]) {
     let api = Arc::new(Api::new(Parts {
         registry: Arc::new(registry),
         downloads: None,
+        storage_name: "memory".into(),
+        address: "nowhere".into(),
         storage: Arc::new(Unchecked),
         trust: memory.clone(),
         read_certificate,

@@ -1,7 +1,7 @@
 //! The way of a request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use aar_model::wire::REQUEST_ID_HEADER;
@@ -40,6 +40,10 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Where clients are sent for images; where it is absent, the registry serves them itself.
     pub downloads: Option<Arc<dyn Downloads>>,
+    /// Where images are kept, for people.
+    pub storage_name: String,
+    /// Where the API is served on the network, for people.
+    pub address: String,
     /// Tries the storage.
     pub storage: Arc<dyn StorageCheck>,
     /// The trust store.
@@ -58,6 +62,7 @@ pub struct Api {
     pub(crate) operations: Operations,
     pub(crate) answers: AnswerCache,
     pub(crate) metrics: Metrics,
+    address: Mutex<String>,
     stopping: AtomicBool,
     /// Tells the requests of this process from those of others.
     id_prefix: u32,
@@ -78,6 +83,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         Self {
             metrics: Metrics::new(parts.certificate_not_after),
+            address: Mutex::new(parts.address.clone()),
             parts,
             operations: Operations::default(),
             answers: AnswerCache::new(),
@@ -94,6 +100,15 @@ impl Api {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The API is served elsewhere on the network from now on.
+    pub fn set_address(&self, address: String) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The server shows another certificate from now on, which expires at `not_after`, Unix seconds.

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     image_bytes: Gauge,
     certificates: Family<CertificateLabels, Gauge>,
     generation: Gauge,
+    degraded: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     /// When the server's certificate expires, Unix seconds.
     certificate_not_after: AtomicI64,
@@ -73,6 +74,7 @@ impl Metrics {
             image_bytes: Gauge::default(),
             certificates: Family::default(),
             generation: Gauge::default(),
+            degraded: Gauge::default(),
             certificate_expiry: Gauge::default(),
             certificate_not_after: certificate_not_after.into(),
             exposition: Exposition::default(),
@@ -96,6 +98,11 @@ impl Metrics {
             "index_generation",
             "Number of changes of the index since the start",
             metrics.generation.clone(),
+        );
+        exposition.register(
+            "degraded",
+            "1 while the storage is out of reach or refuses, so that changes are refused",
+            metrics.degraded.clone(),
         );
         exposition.register(
             "certificate_expiry_days",
@@ -144,6 +151,7 @@ impl Metrics {
         self.images.set(signed(totals.images));
         self.image_bytes.set(signed(totals.bytes));
         self.generation.set(signed(registry.generation()));
+        self.degraded.set(registry.is_degraded().into());
         let trusted = trust.list(false);
         for (state, count) in [
             ("client", trusted.iter().filter(|certificate| certificate.role == Role::Client).count()),

@@ -33,6 +33,7 @@ pub(crate) enum Route {
     CopyStorage,
     CheckStorage,
     Metrics,
+    Summary,
 }
 
 impl Route {
@@ -70,6 +71,7 @@ impl Route {
             ["1.0", "maintenance", "copy-storage"] => Self::CopyStorage,
             ["1.0", "maintenance", "check-storage"] => Self::CheckStorage,
             ["1.0", "metrics"] => Self::Metrics,
+            ["1.0", "summary"] => Self::Summary,
             _ => return Err(unknown()),
         };
         if route.is_administration() && peer != Peer::Socket {
@@ -103,6 +105,7 @@ impl Route {
             Self::CopyStorage => "/1.0/maintenance/copy-storage",
             Self::CheckStorage => "/1.0/maintenance/check-storage",
             Self::Metrics => "/1.0/metrics",
+            Self::Summary => "/1.0/summary",
         }
     }
 
@@ -121,7 +124,8 @@ impl Route {
             | Self::Operations
             | Self::Operation(_)
             | Self::OperationWait(_)
-            | Self::Metrics => "GET, HEAD",
+            | Self::Metrics
+            | Self::Summary => "GET, HEAD",
             Self::Applications => "GET, HEAD, POST, DELETE",
             Self::Application(_) => "GET, HEAD, PATCH, DELETE",
             Self::Image(..) => "GET, HEAD, PUT, PATCH, DELETE",
@@ -155,6 +159,7 @@ impl Route {
             (Self::RegistryApplications | Self::Operations, _) => &["recursion"],
             (Self::OperationWait(_), _) => &["timeout"],
             (Self::Certificates, &Method::GET | &Method::HEAD) => &["recursion", "revoked"],
+            (Self::Certificate(_), &Method::DELETE) => &["source"],
             (Self::CollectGarbage, _) => &["dry-run", "grace"],
             _ => &[],
         }
@@ -172,6 +177,7 @@ impl Route {
                 | Self::CopyStorage
                 | Self::CheckStorage
                 | Self::Metrics
+                | Self::Summary
         )
     }
 }
@@ -223,6 +229,7 @@ mod tests {
             "/1.0/maintenance/copy-storage",
             "/1.0/maintenance/check-storage",
             "/1.0/metrics",
+            "/1.0/summary",
         ] {
             assert!(Route::find(path, Peer::Socket).is_ok(), "{path}");
             let error = Route::find(path, NETWORK).unwrap_err();

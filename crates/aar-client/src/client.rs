@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aar_model::wire::{
     API_PREFIX, AddCertificate, AddedCertificate, Application, Async, CollectReport, CopyReport,
-    FINGERPRINT_HEADER, Operation, RebuildReport, ServiceStatus, StorageReport, Sync, VerifyReport,
+    FINGERPRINT_HEADER, Operation, RebuildReport, ServiceStatus, StorageReport, Summary, Sync, VerifyReport,
     VersionInfo, VersionPatch,
 };
 use aar_model::{AppName, Architecture, CertificateInfo, Digest, FingerprintPrefix, Version};
@@ -158,6 +158,11 @@ impl Client {
         Download::new(connection, response, fingerprint)
     }
 
+    /// What the registry is and holds, at a glance. Unix socket only.
+    pub async fn summary(&self) -> Result<Summary> {
+        self.get(format!("{API_PREFIX}/summary")).await
+    }
+
     /// The certificates that are trusted, or those that are revoked. Unix socket only.
     pub async fn certificates(&self, revoked: bool) -> Result<Vec<CertificateInfo>> {
         self.get(format!("{API_PREFIX}/certificates{}", if revoked { "?revoked=true" } else { "" })).await
@@ -177,6 +182,17 @@ impl Client {
     /// Trusts a certificate no more; it may be added again. Unix socket only.
     pub async fn remove_certificate(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo> {
         let path = certificate_path(prefix);
+        Ok(self.call::<Sync<_>>(Method::DELETE, path, None::<&()>, Some(CALL_LIMIT)).await?.metadata)
+    }
+
+    /// Trusts a certificate no more for the sake of one source. Unix socket only.
+    pub async fn withdraw_certificate(
+        &self,
+        prefix: &FingerprintPrefix,
+        source: &str,
+    ) -> Result<CertificateInfo> {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("source", source).finish();
+        let path = format!("{}?{query}", certificate_path(prefix));
         Ok(self.call::<Sync<_>>(Method::DELETE, path, None::<&()>, Some(CALL_LIMIT)).await?.metadata)
     }
 

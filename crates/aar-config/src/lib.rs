@@ -22,4 +22,4 @@ pub use error::ConfigError;
 pub use s3::{Credentials, S3};
 pub use secret::Secret;
 pub use storage::Storage;
-pub use yaml::{from_yaml, to_yaml};
+pub use yaml::{from_yaml, placeholders, to_yaml};

@@ -9,7 +9,7 @@ const HIDDEN: &str = "<hidden>";
 
 /// A text that must not be seen: `Debug`, `Display` and `Serialize` show `<hidden>`, and its memory is wiped when it is
 /// dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

@@ -136,6 +136,31 @@ async fn of_several_places_the_one_that_gives_least_wins() {
 }
 
 #[tokio::test]
+async fn what_each_source_gives_survives_a_restart_and_a_hand_that_moves_it_speaks_for_all() {
+    let (dir, trust) = store().await;
+    let one = fingerprint("one");
+    let all = [("operator", Role::Client), ("relation:1", Role::Publisher)];
+    for (source, role) in all {
+        trust.add(NewCertificate { source: source.into(), ..new("one", role) }).await.unwrap();
+    }
+    let trust = FsTrust::open(dir.path()).await.unwrap();
+    assert_eq!(trust.standing(&one), PUBLISHER);
+    trust.withdraw(&one.into(), "relation:1").await.unwrap();
+    let trust = FsTrust::open(dir.path()).await.unwrap();
+    assert_eq!(trust.standing(&one), CLIENT);
+
+    for extension in ["crt", "json"] {
+        let (from, to) =
+            (path(&dir, "clients", "one", extension), path(&dir, "publishers", "one", extension));
+        fs::rename(from, to).unwrap();
+    }
+    let trust = FsTrust::open(dir.path()).await.unwrap();
+    assert_eq!(trust.get(&one.into()).unwrap().sources, ["operator"]);
+    trust.add(NewCertificate { source: "relation:2".into(), ..new("one", Role::Client) }).await.unwrap();
+    assert_eq!(trust.standing(&one), PUBLISHER);
+}
+
+#[tokio::test]
 async fn lost_or_damaged_details_take_no_trust_away() {
     let (dir, trust) = store().await;
     add(&trust, "one", Role::Client).await;

@@ -156,6 +156,23 @@ pub struct VersionInfo {
     pub version: String,
 }
 
+/// What administrators see of the registry at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// `ready`, or `degraded` where the storage could not be used since the start.
+    pub state: String,
+    /// Where the API is served, as it is configured.
+    pub address: String,
+    /// Where images are kept: a directory, or `s3://<bucket>/<prefix>`.
+    pub storage: String,
+    /// Applications, published or not.
+    pub applications: u64,
+    /// Different images.
+    pub images: u64,
+    /// Bytes of all images.
+    pub bytes: u64,
+}
+
 /// An application with the versions that the caller may see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Application {

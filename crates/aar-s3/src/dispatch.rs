@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::proxy::Connector;
 use futures_util::{StreamExt, stream};
 use hyper_0_14::client::HttpConnector;
 use hyper_tls::HttpsConnector;
@@ -23,7 +24,7 @@ const ASSEMBLY: Duration = Duration::from_secs(300);
 
 /// Sends requests, and gives those up that get nowhere.
 pub(crate) struct Dispatcher {
-    http: Arc<HttpClient<HttpsConnector<HttpConnector>>>,
+    http: Arc<HttpClient<HttpsConnector<Connector>>>,
     clock: Clock,
 }
 
@@ -33,13 +34,13 @@ impl Dispatcher {
     }
 }
 
-pub(crate) fn connector() -> HttpsConnector<HttpConnector> {
+pub(crate) fn connector() -> HttpsConnector<Connector> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT));
     http.set_nodelay(true);
     http.set_keepalive(Some(STALL));
-    HttpsConnector::new_with_connector(http)
+    HttpsConnector::new_with_connector(Connector::new(http))
 }
 
 impl DispatchSignedRequest for Dispatcher {

@@ -19,6 +19,7 @@ mod multipart;
 mod options;
 mod parts;
 mod probe;
+mod proxy;
 mod reader;
 mod records;
 mod store;

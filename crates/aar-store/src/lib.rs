@@ -29,4 +29,4 @@ pub use registry::{
     BodyError, BodyStream, CopyError, Push, Pushed, Reconciled, Registry, RegistryError, StoredImage, Totals,
     Viewer,
 };
-pub use trust::{NewCertificate, Standing, Trust, TrustError};
+pub use trust::{NewCertificate, Sources, Standing, Trust, TrustError};

@@ -16,7 +16,7 @@ use futures_util::stream;
 
 use crate::{
     BlobInfo, Blobs, ByteStream, Change, ETag, Error, Index, NewCertificate, RecordKey, Records, Result,
-    Scope, Standing, Trust, TrustError, Upload,
+    Scope, Sources, Standing, Trust, TrustError, Upload,
 };
 
 /// Bytes that a reader gets at once.
@@ -29,7 +29,7 @@ pub struct Memory {
     records: Arc<Mutex<HashMap<RecordKey, (Bytes, ETag)>>>,
     writes: Arc<AtomicU64>,
     index: Arc<Mutex<BTreeMap<RecordKey, (ETag, Bytes)>>>,
-    certificates: Arc<Mutex<BTreeMap<Fingerprint, CertificateInfo>>>,
+    certificates: Arc<Mutex<BTreeMap<Fingerprint, (CertificateInfo, Sources)>>>,
 }
 
 #[async_trait]
@@ -166,14 +166,14 @@ impl Memory {
     fn with_certificate<T>(
         &self,
         prefix: &FingerprintPrefix,
-        change: impl FnOnce(&mut CertificateInfo) -> Result<T, TrustError>,
+        change: impl FnOnce(&mut CertificateInfo, &mut Sources) -> Result<T, TrustError>,
     ) -> Result<T, TrustError> {
         let mut certificates = self.certificates.lock().unwrap();
         let mut matching: Vec<_> =
-            certificates.values_mut().filter(|known| prefix.matches(&known.fingerprint)).collect();
+            certificates.values_mut().filter(|(known, _)| prefix.matches(&known.fingerprint)).collect();
         match matching.as_mut_slice() {
             [] => Err(TrustError::NotFound(prefix.clone())),
-            [one] => change(one),
+            [(known, sources)] => change(known, sources),
             more => Err(TrustError::Ambiguous { prefix: prefix.clone(), count: more.len() }),
         }
     }
@@ -184,60 +184,61 @@ impl Trust for Memory {
     fn standing(&self, fingerprint: &Fingerprint) -> Standing {
         match self.certificates.lock().unwrap().get(fingerprint) {
             None => Standing::Unknown,
-            Some(known) if known.revoked_at.is_some() => Standing::Revoked,
-            Some(known) => Standing::Trusted(known.role),
+            Some((known, _)) if known.revoked_at.is_some() => Standing::Revoked,
+            Some((known, _)) => Standing::Trusted(known.role),
         }
     }
 
     fn note_seen(&self, fingerprint: &Fingerprint) {
-        if let Some(known) = self.certificates.lock().unwrap().get_mut(fingerprint) {
+        if let Some((known, _)) = self.certificates.lock().unwrap().get_mut(fingerprint) {
             known.last_seen_at = Some(now() / 60 * 60);
         }
     }
 
     fn list(&self, revoked: bool) -> Vec<CertificateInfo> {
         let certificates = self.certificates.lock().unwrap();
-        let mut listed: Vec<_> =
-            certificates.values().filter(|known| known.revoked_at.is_some() == revoked).cloned().collect();
+        let all = certificates.values().map(|(known, _)| known);
+        let mut listed: Vec<_> = all.filter(|known| known.revoked_at.is_some() == revoked).cloned().collect();
         listed.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
         listed
     }
 
     fn get(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo, TrustError> {
-        self.with_certificate(prefix, |known| Ok(known.clone()))
+        self.with_certificate(prefix, |known, _| Ok(known.clone()))
     }
 
     async fn add(&self, certificate: NewCertificate) -> Result<(CertificateInfo, TrustChange), TrustError> {
         let NewCertificate { der, name, role, source } = certificate;
         let fingerprint = Fingerprint::of(&der);
         let mut certificates = self.certificates.lock().unwrap();
-        let Some(known) = certificates.get_mut(&fingerprint) else {
+        let Some((known, sources)) = certificates.get_mut(&fingerprint) else {
+            let mut sources = Sources::default();
+            sources.give(source, role);
             let new = CertificateInfo {
                 certificate: STANDARD.encode(der),
                 fingerprint,
                 role,
                 name,
-                sources: vec![source],
+                sources: sources.names(),
                 added_at: now(),
                 last_seen_at: None,
                 revoked_at: None,
             };
-            certificates.insert(fingerprint, new.clone());
+            certificates.insert(fingerprint, (new.clone(), sources));
             return Ok((new, TrustChange::Added));
         };
         if known.revoked_at.is_some() {
             return Err(TrustError::Revoked(fingerprint));
         }
-        if !known.sources.contains(&source) {
-            known.sources.push(source);
-        }
-        let change = if known.role == role { TrustChange::Unchanged } else { TrustChange::RoleChanged };
-        known.role = role;
+        sources.give(source, role);
+        let before = known.role;
+        (known.sources, known.role) = (sources.names(), sources.role().unwrap_or(before));
+        let change = if known.role == before { TrustChange::Unchanged } else { TrustChange::RoleChanged };
         Ok((known.clone(), change))
     }
 
     async fn remove(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo, TrustError> {
-        let removed = self.with_certificate(prefix, |known| match known.revoked_at {
+        let removed = self.with_certificate(prefix, |known, _| match known.revoked_at {
             None => Ok(known.clone()),
             Some(_) => Err(TrustError::Revoked(known.fingerprint)),
         })?;
@@ -245,8 +246,28 @@ impl Trust for Memory {
         Ok(removed)
     }
 
+    async fn withdraw(
+        &self,
+        prefix: &FingerprintPrefix,
+        source: &str,
+    ) -> Result<CertificateInfo, TrustError> {
+        let left = self.with_certificate(prefix, |known, sources| {
+            if known.revoked_at.is_some() {
+                return Err(TrustError::Revoked(known.fingerprint));
+            }
+            if sources.withdraw(source) {
+                (known.sources, known.role) = (sources.names(), sources.role().unwrap_or(known.role));
+            }
+            Ok(known.clone())
+        })?;
+        if left.sources.is_empty() {
+            self.certificates.lock().unwrap().remove(&left.fingerprint);
+        }
+        Ok(left)
+    }
+
     async fn revoke(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo, TrustError> {
-        self.with_certificate(prefix, |known| {
+        self.with_certificate(prefix, |known, _| {
             known.revoked_at.get_or_insert_with(now);
             Ok(known.clone())
         })

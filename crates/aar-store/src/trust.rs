@@ -1,7 +1,10 @@
 //! Which certificates are trusted, and as what.
 
+use std::collections::BTreeMap;
+
 use aar_model::{CertificateInfo, Fingerprint, FingerprintPrefix, Role, TrustChange};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
@@ -27,6 +30,38 @@ pub struct NewCertificate {
     pub role: Role,
     /// Who brings it: `operator`, `relation:<id>`.
     pub source: String,
+}
+
+/// Who brings a certificate, and which role each of them gives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sources(BTreeMap<String, Role>);
+
+impl Sources {
+    /// The source gives this role from now on.
+    pub fn give(&mut self, source: String, role: Role) {
+        self.0.insert(source, role);
+    }
+
+    /// The source gives nothing any more. Answers whether it gave something.
+    pub fn withdraw(&mut self, source: &str) -> bool {
+        self.0.remove(source).is_some()
+    }
+
+    /// All sources give this role, whatever they gave.
+    pub fn give_all(&mut self, role: Role) {
+        self.0.values_mut().for_each(|given| *given = role);
+    }
+
+    /// The greatest role that a source gives; none where there is no source.
+    pub fn role(&self) -> Option<Role> {
+        self.0.values().max().copied()
+    }
+
+    /// Who they are.
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
 }
 
 /// Why the trust store refuses.
@@ -67,11 +102,17 @@ pub trait Trust: Send + Sync + 'static {
     /// The one certificate, trusted or revoked, whose fingerprint begins so.
     fn get(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo, TrustError>;
 
-    /// Trusts a certificate. One that is trusted already gets the new role, and the source added to its sources.
+    /// Trusts a certificate under the greatest of the roles that its sources give it. The role that the source has given it
+    /// before is forgotten.
     async fn add(&self, certificate: NewCertificate) -> Result<(CertificateInfo, TrustChange), TrustError>;
 
     /// Trusts a certificate no more; it may be added again. A revoked one is refused: its entry stays for good.
     async fn remove(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo, TrustError>;
+
+    /// Trusts a certificate no more for the sake of one source. What other sources give it stays; where there are none, it
+    /// is removed, and the answer has no sources. A source that does not bring it changes nothing.
+    async fn withdraw(&self, prefix: &FingerprintPrefix, source: &str)
+    -> Result<CertificateInfo, TrustError>;
 
     /// Trusts a certificate never again. Revoking twice is a success.
     async fn revoke(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo, TrustError>;

@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Look after the registry on this machine
     #[command(subcommand)]
     Maintenance(Maintenance),
-    /// Show which registry this is and how one stands to it
+    /// Show which registry this is, how one stands to it and, of that on this machine, what it holds
     Status {
         #[command(flatten)]
         output: Output,
@@ -103,7 +103,7 @@ pub(crate) enum Format {
 pub(crate) enum Trust {
     /// Trust a certificate
     ///
-    /// Adding one that is trusted already changes nothing but, where it differs, the role.
+    /// Adding one that is trusted already changes nothing but, where it differs, the role that its source gives it.
     Add {
         /// The certificate: PEM, DER, or base64 of DER; the first where there are several [default: standard input]
         #[arg(value_hint = ValueHint::FilePath)]
@@ -117,6 +117,9 @@ pub(crate) enum Trust {
         /// A name for people [default: the subject's common name]
         #[arg(long)]
         name: Option<String>,
+        /// Who brings it; of several, the one counts that lets it do most
+        #[arg(long, default_value = "operator")]
+        source: String,
     },
     /// List the certificates that are trusted
     #[command(visible_alias = "ls")]
@@ -132,6 +135,9 @@ pub(crate) enum Trust {
         /// Its fingerprint, or its first 8 or more hex digits
         #[arg(value_parser = fingerprint_prefix)]
         fingerprint: FingerprintPrefix,
+        /// Only for the sake of who brought it, and keep what others bring
+        #[arg(long)]
+        source: Option<String>,
     },
     /// Trust a certificate never again
     Revoke {

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Registry {
     pub(crate) client: Client,
     pub(crate) address: String,
+    /// Whether it is that of this machine.
+    pub(crate) is_local: bool,
 }
 
 impl Registry {
@@ -41,13 +43,13 @@ impl Registry {
     /// The daemon on this machine.
     pub(crate) fn local(base_dir: &Path) -> Self {
         let socket = socket(base_dir);
-        Self { address: socket.display().to_string(), client: Client::unix(socket) }
+        Self { address: socket.display().to_string(), client: Client::unix(socket), is_local: true }
     }
 
     async fn remote(url: Url, pin: Option<Fingerprint>, identity: Option<Identity>) -> Result<Self> {
         let Some(pin) = pin else { return Err(unpinned(&url).await) };
         let client = Client::https(&url, Connector::new(identity.as_ref(), pin)?)?;
-        Ok(Self { client, address: url.into() })
+        Ok(Self { client, address: url.into(), is_local: false })
     }
 }
 

@@ -69,10 +69,13 @@ pub(crate) fn table<const N: usize>(
 }
 
 /// Facts, a line each, with their names in a column.
-pub(crate) fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+pub(crate) fn facts(facts: impl AsRef<[(&'static str, String)]>) -> String {
+    let facts = facts.as_ref();
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 1;
-    let lines = facts.map(|(name, value)| format!("{:width$}  {}", format!("{name}:"), printable(&value)));
-    lines.each_ref().map(|line| line.trim_end()).join("\n")
+    let line = |(name, value): &(&str, String)| {
+        format!("{:width$}  {}", format!("{name}:"), printable(value)).trim_end().to_owned()
+    };
+    facts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The text without what would steer a terminal: much of it was chosen by others.

@@ -450,6 +450,27 @@ fn trust_works_while_the_daemon_is_stopped() {
 }
 
 #[test]
+fn what_several_bring_stays_until_the_last_takes_it_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let fingerprint = certificate(&folder.path().join("ams.crt"));
+    let run = |arguments: &[&str]| {
+        let output = aar(folder.path(), arguments);
+        assert_eq!((code(&output), stderr(&output)), (0, String::new()), "{arguments:?}");
+        stdout(&output).trim_end().to_owned()
+    };
+    let named = format!("ams.example ({fingerprint})");
+    run(&["trust", "add", "ams.crt"]);
+    let added = run(&["trust", "add", "ams.crt", "--publisher", "--source", "relation:3"]);
+    assert_eq!(added, format!("role changed to publisher: {named}"));
+    let left = run(&["trust", "remove", &fingerprint, "--source", "relation:3"]);
+    assert_eq!(left, format!("still trusted as client for operator: {named}"));
+    // A source that does not bring it takes nothing away.
+    assert_eq!(run(&["trust", "remove", &fingerprint, "--source", "relation:4"]), left);
+    assert_eq!(run(&["trust", "remove", &fingerprint, "--source", "operator"]), format!("removed: {named}"));
+    assert_eq!(run(&["trust", "list", "--format", "json"]), "[]");
+}
+
+#[test]
 fn what_root_adds_belongs_to_the_user_of_the_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let fingerprint = certificate(&folder.path().join("ams.crt"));

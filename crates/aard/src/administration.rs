@@ -86,6 +86,7 @@ impl Administration {
             replace(&mut self.metrics, None);
         }
         self.serve(network, metrics);
+        self.api.set_address(config.http.addr.to_string());
         if config.storage != self.config.storage || config.log.format != self.config.log.format {
             tracing::warn!("a change of `storage` or `log.format` takes effect when the daemon is restarted");
         }

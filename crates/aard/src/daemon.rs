@@ -66,6 +66,8 @@ async fn serve(
     let api = Arc::new(Api::new(Parts {
         registry: Arc::clone(&registry),
         downloads: stores.downloads,
+        storage_name: stores.name,
+        address: config.http.addr.to_string(),
         storage: Arc::clone(&storage),
         trust: Arc::clone(&trust) as Arc<dyn Trust>,
         read_certificate,

@@ -18,6 +18,8 @@ const URL_DURATION: Duration = Duration::from_secs(15 * 60);
 
 /// Where images and records are kept, and where clients are sent for images.
 pub(crate) struct Stores {
+    /// What people call it: a directory, or `s3://<bucket>/<prefix>`.
+    pub(crate) name: String,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) downloads: Option<Arc<dyn Downloads>>,
@@ -35,6 +37,7 @@ impl Stores {
                 let root = root_directory.clone().unwrap_or_else(|| base_dir.data());
                 let (blobs, records) = aar_fs::open(&root).await.context("cannot open the storage")?;
                 Ok(Self {
+                    name: root.display().to_string(),
                     checked: Checked::Disk(blobs.clone()),
                     blobs: Arc::new(blobs),
                     records: Arc::new(records),
@@ -45,7 +48,9 @@ impl Stores {
             Storage::S3(s3) => {
                 let bucket = aar_s3::open(options(s3)).context("cannot use the storage")?;
                 let downloads = downloads(s3, &bucket)?;
+                let path = if s3.prefix.is_empty() { String::new() } else { format!("/{}", s3.prefix) };
                 Ok(Self {
+                    name: format!("s3://{}{path}", s3.bucket),
                     blobs: Arc::new(bucket.clone()),
                     records: Arc::new(bucket.clone()),
                     checked: Checked::Bucket {

@@ -45,9 +45,16 @@ pub(super) async fn add(api: Arc<Api>, body: RequestBody) -> Result<Answer, ApiE
     Ok(answer::json(status, &Sync::new(AddedCertificate { change, certificate })))
 }
 
-pub(super) async fn remove(api: Arc<Api>, prefix: &str) -> Result<Answer, ApiError> {
+pub(super) async fn remove(api: Arc<Api>, call: &Call<'_>, prefix: &str) -> Result<Answer, ApiError> {
     let prefix = parse(prefix)?;
-    let certificate = carry_through(async move { Ok(api.parts.trust.remove(&prefix).await?) }).await?;
+    let source: Option<String> = call.query.read("source")?;
+    let certificate = carry_through(async move {
+        Ok(match source {
+            Some(source) => api.parts.trust.withdraw(&prefix, &source).await?,
+            None => api.parts.trust.remove(&prefix).await?,
+        })
+    })
+    .await?;
     Ok(answer::json(StatusCode::OK, &Sync::new(certificate)))
 }
 

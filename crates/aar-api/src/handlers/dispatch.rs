@@ -55,7 +55,9 @@ pub(crate) async fn handle(
         Route::OperationWait(id) => operations::wait(&api, &call, &id).await,
         Route::Certificates if *method == Method::POST => certificates::add(api, body).await,
         Route::Certificates => certificates::list(&api, &call),
-        Route::Certificate(prefix) if *method == Method::DELETE => certificates::remove(api, &prefix).await,
+        Route::Certificate(prefix) if *method == Method::DELETE => {
+            certificates::remove(api, &call, &prefix).await
+        }
         Route::Certificate(prefix) => certificates::show(&api, &prefix),
         Route::RevokeCertificate(prefix) => certificates::revoke(api, &prefix).await,
         Route::Rebuild => maintenance::rebuild(api).await,
@@ -64,6 +66,7 @@ pub(crate) async fn handle(
         Route::CopyStorage => maintenance::copy_storage(&api, body).await,
         Route::CheckStorage => maintenance::check_storage(api).await,
         Route::Metrics => service::metrics(&api),
+        Route::Summary => service::summary(&api),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service itself: what anybody may know, and the metrics.
 
-use aar_model::wire::{ServiceStatus, Sync, VersionInfo};
+use aar_model::wire::{ServiceStatus, Summary, Sync, VersionInfo};
+use aar_store::Viewer;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -33,8 +34,27 @@ pub(super) fn status(api: &Api) -> Result<Answer, ApiError> {
     if api.is_stopping() {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
     }
-    let state = if api.parts.registry.is_degraded() { "degraded" } else { "ready" };
-    Ok(answer::json(StatusCode::OK, &Sync::new(state)))
+    Ok(answer::json(StatusCode::OK, &Sync::new(state(api))))
+}
+
+pub(super) fn summary(api: &Api) -> Result<Answer, ApiError> {
+    let registry = &api.parts.registry;
+    let mut applications = 0;
+    registry.applications(Viewer::Publisher, &mut |_| applications += 1)?;
+    let totals = registry.totals();
+    let summary = Summary {
+        state: state(api).into(),
+        address: api.address(),
+        storage: api.parts.storage_name.clone(),
+        applications,
+        images: totals.images,
+        bytes: totals.bytes,
+    };
+    Ok(answer::json(StatusCode::OK, &Sync::new(summary)))
+}
+
+fn state(api: &Api) -> &'static str {
+    if api.parts.registry.is_degraded() { "degraded" } else { "ready" }
 }
 
 pub(super) fn version() -> Answer {

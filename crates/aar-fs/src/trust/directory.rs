@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use pem::{EncodeConfig, LineEnding, Pem};
 use tracing::warn;
 
-use super::entry::{Details, Place};
+use super::entry::{Certificate, Details, Place};
 use crate::durable::{TEMPORARY, create_dirs, open_file, remove_file, sync_dir, write_file};
 use crate::error::error;
 
@@ -34,7 +34,7 @@ impl Directory {
     }
 
     /// Reads all certificates, and mends what a crash or a hand left behind.
-    pub(super) fn load(&self) -> Result<HashMap<Fingerprint, CertificateInfo>> {
+    pub(super) fn load(&self) -> Result<HashMap<Fingerprint, Certificate>> {
         let mut known = HashMap::new();
         for place in Place::ALL {
             let folder = self.path.join(place.folder());
@@ -48,7 +48,7 @@ impl Directory {
         &self,
         place: Place,
         folder: &Path,
-        known: &mut HashMap<Fingerprint, CertificateInfo>,
+        known: &mut HashMap<Fingerprint, Certificate>,
     ) -> io::Result<()> {
         let mut certificates = HashSet::new();
         let mut details = HashSet::new();
@@ -75,18 +75,14 @@ impl Directory {
                 remove_file(&self.json(place, fingerprint))?;
                 continue;
             };
-            if let Some(info) = self.load_certificate(place, fingerprint)? {
-                unknown.insert(info);
+            if let Some(certificate) = self.load_certificate(place, fingerprint)? {
+                unknown.insert(certificate);
             }
         }
         Ok(())
     }
 
-    fn load_certificate(
-        &self,
-        place: Place,
-        fingerprint: Fingerprint,
-    ) -> io::Result<Option<CertificateInfo>> {
+    fn load_certificate(&self, place: Place, fingerprint: Fingerprint) -> io::Result<Option<Certificate>> {
         let path = self.crt(place, fingerprint);
         let Some((text, modified)) = read(&path)? else { return Ok(None) };
         let certificate = match (decode(&text, fingerprint), place) {
@@ -101,21 +97,27 @@ impl Directory {
                 return Ok(None);
             }
         };
-        let details = self.load_details(place, fingerprint)?;
-        Ok(Some(CertificateInfo {
+        let mut details = self.load_details(place, fingerprint)?;
+        let role = match place {
+            Place::Clients => Role::Client,
+            Place::Publishers => Role::Publisher,
+            Place::Revoked => details.role.unwrap_or(Role::Client),
+        };
+        // Somebody has moved it, which is their word on all of it.
+        if details.sources.role() != Some(role) {
+            details.sources.give_all(role);
+        }
+        let info = CertificateInfo {
             certificate,
             fingerprint,
-            role: match place {
-                Place::Clients => Role::Client,
-                Place::Publishers => Role::Publisher,
-                Place::Revoked => details.role.unwrap_or(Role::Client),
-            },
+            role,
             name: details.name,
-            sources: details.sources,
+            sources: details.sources.names(),
             added_at: details.added_at.unwrap_or(modified),
             last_seen_at: details.last_seen_at,
             revoked_at: (place == Place::Revoked).then_some(details.revoked_at.unwrap_or(modified)),
-        }))
+        };
+        Ok(Some(Certificate { info, sources: details.sources }))
     }
 
     fn load_details(&self, place: Place, fingerprint: Fingerprint) -> io::Result<Details> {
@@ -128,9 +130,9 @@ impl Directory {
     }
 
     /// Writes a certificate that is in no place yet.
-    pub(super) fn add(&self, info: &CertificateInfo, der: &[u8]) -> Result<()> {
-        self.write_details(info)?;
-        let path = self.crt(Place::of(info), info.fingerprint);
+    pub(super) fn add(&self, certificate: &Certificate, der: &[u8]) -> Result<()> {
+        self.write_details(certificate)?;
+        let path = self.crt(Place::of(&certificate.info), certificate.info.fingerprint);
         let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
         let text = pem::encode_config(&Pem::new(LABEL, der), config);
         write_file(&path, text.as_bytes(), SystemTime::now())
@@ -138,9 +140,22 @@ impl Directory {
         Ok(())
     }
 
-    /// Moves a certificate to the place where `info` says that it is.
-    pub(super) fn change_place(&self, from: Place, info: &CertificateInfo) -> Result<()> {
-        self.write_details(info)?;
+    /// Writes other sources of a certificate. Answers whether that changes its role.
+    pub(super) fn write_sources(&self, before: &Certificate, now: &Certificate) -> Result<bool> {
+        if before.info.role != now.info.role {
+            self.change_place(Place::of(&before.info), now)?;
+            return Ok(true);
+        }
+        if before.sources != now.sources {
+            self.write_details(now)?;
+        }
+        Ok(false)
+    }
+
+    /// Moves a certificate to the place where it says that it is.
+    pub(super) fn change_place(&self, from: Place, certificate: &Certificate) -> Result<()> {
+        self.write_details(certificate)?;
+        let info = &certificate.info;
         let old = self.crt(from, info.fingerprint);
         let new = self.crt(Place::of(info), info.fingerprint);
         fs::rename(&old, &new)
@@ -158,9 +173,9 @@ impl Directory {
     }
 
     /// Writes what is known of a certificate, beside it.
-    pub(super) fn write_details(&self, info: &CertificateInfo) -> Result<()> {
-        let path = self.json(Place::of(info), info.fingerprint);
-        let written = serde_json::to_vec(&Details::from(info))
+    pub(super) fn write_details(&self, certificate: &Certificate) -> Result<()> {
+        let path = self.json(Place::of(&certificate.info), certificate.info.fingerprint);
+        let written = serde_json::to_vec(&Details::from(certificate))
             .map_err(io::Error::other)
             .and_then(|text| write_file(&path, &text, SystemTime::now()));
         written.map(drop).map_err(|source| error("write", &path, source))

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aar_model::{CertificateInfo, Role};
-use aar_store::Standing;
+use aar_store::{Sources, Standing};
 use serde::{Deserialize, Serialize};
 
 /// Where a certificate lies, which is what it is to the registry.
@@ -49,18 +49,19 @@ pub(super) struct Details {
     pub(super) name: String,
     /// The role that a revoked certificate had.
     pub(super) role: Option<Role>,
-    pub(super) sources: Vec<String>,
+    pub(super) sources: Sources,
     pub(super) added_at: Option<i64>,
     pub(super) last_seen_at: Option<i64>,
     pub(super) revoked_at: Option<i64>,
 }
 
-impl From<&CertificateInfo> for Details {
-    fn from(info: &CertificateInfo) -> Self {
+impl From<&Certificate> for Details {
+    fn from(certificate: &Certificate) -> Self {
+        let Certificate { info, sources } = certificate;
         Self {
             name: info.name.clone(),
             role: Some(info.role),
-            sources: info.sources.clone(),
+            sources: sources.clone(),
             added_at: Some(info.added_at),
             last_seen_at: info.last_seen_at,
             revoked_at: info.revoked_at,
@@ -68,23 +69,39 @@ impl From<&CertificateInfo> for Details {
     }
 }
 
+/// A certificate with all that is known of it.
+#[derive(Debug, Clone)]
+pub(super) struct Certificate {
+    pub(super) info: CertificateInfo,
+    /// What `info` tells the names and the greatest role of.
+    pub(super) sources: Sources,
+}
+
+impl Certificate {
+    /// The same with other sources.
+    pub(super) fn with_sources(&self, sources: Sources) -> Self {
+        let role = sources.role().unwrap_or(self.info.role);
+        Self { info: CertificateInfo { sources: sources.names(), role, ..self.info.clone() }, sources }
+    }
+}
+
 /// A certificate in memory.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// As it is on the disk.
-    info: CertificateInfo,
+    certificate: Certificate,
     /// When a request last came with it, in Unix seconds at a full minute; 0 for never.
     seen: AtomicI64,
 }
 
 impl Entry {
-    pub(super) fn new(info: CertificateInfo) -> Self {
-        let seen = AtomicI64::new(info.last_seen_at.unwrap_or_default());
-        Self { info, seen }
+    pub(super) fn new(certificate: Certificate) -> Self {
+        let seen = AtomicI64::new(certificate.info.last_seen_at.unwrap_or_default());
+        Self { certificate, seen }
     }
 
     pub(super) fn place(&self) -> Place {
-        Place::of(&self.info)
+        Place::of(&self.certificate.info)
     }
 
     pub(super) fn see(&self) {
@@ -102,12 +119,16 @@ impl Entry {
 
     pub(super) fn info(&self) -> CertificateInfo {
         let seen = self.seen.load(Ordering::Relaxed);
-        CertificateInfo { last_seen_at: (seen != 0).then_some(seen), ..self.info.clone() }
+        CertificateInfo { last_seen_at: (seen != 0).then_some(seen), ..self.certificate.info.clone() }
+    }
+
+    pub(super) fn certificate(&self) -> Certificate {
+        Certificate { info: self.info(), sources: self.certificate.sources.clone() }
     }
 
     /// Whether it was seen since it was written.
     pub(super) fn is_outdated(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) != self.info.last_seen_at.unwrap_or_default()
+        self.seen.load(Ordering::Relaxed) != self.certificate.info.last_seen_at.unwrap_or_default()
     }
 }
 

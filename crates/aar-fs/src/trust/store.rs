@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::task::spawn_blocking;
 
 use super::directory::Directory;
-use super::entry::{Entry, Place, now};
+use super::entry::{Certificate, Entry, Place, now};
 use crate::error::{blocking, joined};
 
 type Result<T> = std::result::Result<T, TrustError>;
@@ -72,8 +72,8 @@ impl Inner {
     /// Lets questions be answered by what is on the disk now. Only for whoever holds the directory.
     fn load(&self, directory: &Directory) -> std::result::Result<(), Error> {
         let known = self.known.load();
-        let loaded = directory.load()?.into_iter().map(|(fingerprint, info)| {
-            let entry = Entry::new(info);
+        let loaded = directory.load()?.into_iter().map(|(fingerprint, certificate)| {
+            let entry = Entry::new(certificate);
             if let Some(before) = known.get(&fingerprint) {
                 entry.seen_like(before);
             }
@@ -87,21 +87,21 @@ impl Inner {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo> {
+    fn find(&self, prefix: &FingerprintPrefix) -> Result<Certificate> {
         let known = self.known.load();
         let mut matching = known.iter().filter(|(fingerprint, _)| prefix.matches(fingerprint));
         match (matching.next(), matching.count()) {
             (None, _) => Err(TrustError::NotFound(prefix.clone())),
-            (Some((_, entry)), 0) => Ok(entry.info()),
+            (Some((_, entry)), 0) => Ok(entry.certificate()),
             (Some(_), more) => Err(TrustError::Ambiguous { prefix: prefix.clone(), count: more + 1 }),
         }
     }
 
     /// The same where one certificate was changed.
-    fn set(&self, fingerprint: Fingerprint, info: Option<CertificateInfo>) {
+    fn set(&self, fingerprint: Fingerprint, certificate: Option<Certificate>) {
         let mut known = Known::clone(&self.known.load());
-        match info {
-            Some(info) => known.insert(fingerprint, Arc::new(Entry::new(info))),
+        match certificate {
+            Some(certificate) => known.insert(fingerprint, Arc::new(Entry::new(certificate))),
             None => known.remove(&fingerprint),
         };
         self.known.store(Arc::new(known));
@@ -129,48 +129,43 @@ impl Trust for FsTrust {
     }
 
     fn get(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo> {
-        self.inner.find(prefix)
+        Ok(self.inner.find(prefix)?.info)
     }
 
     async fn add(&self, certificate: NewCertificate) -> Result<(CertificateInfo, TrustChange)> {
         self.change(move |inner, directory| {
             let NewCertificate { der, name, role, source } = certificate;
             let fingerprint = Fingerprint::of(&der);
-            let before = inner.known.load().get(&fingerprint).map(|entry| entry.info());
-            let (info, change) = match before {
-                Some(known) if known.revoked_at.is_some() => return Err(TrustError::Revoked(fingerprint)),
+            let before = inner.known.load().get(&fingerprint).map(|entry| entry.certificate());
+            let mut sources = before.as_ref().map(|known| known.sources.clone()).unwrap_or_default();
+            sources.give(source, role);
+            let (certificate, change) = match before {
+                Some(known) if known.info.revoked_at.is_some() => {
+                    return Err(TrustError::Revoked(fingerprint));
+                }
                 None => {
                     let info = CertificateInfo {
                         certificate: STANDARD.encode(&der),
                         fingerprint,
                         role,
                         name,
-                        sources: vec![source],
+                        sources: sources.names(),
                         added_at: now(),
                         last_seen_at: None,
                         revoked_at: None,
                     };
-                    directory.add(&info, &der)?;
-                    (info, TrustChange::Added)
+                    let certificate = Certificate { info, sources };
+                    directory.add(&certificate, &der)?;
+                    (certificate, TrustChange::Added)
                 }
                 Some(known) => {
-                    let mut info = CertificateInfo { role, ..known.clone() };
-                    if !info.sources.contains(&source) {
-                        info.sources.push(source);
-                    }
-                    if info.role == known.role {
-                        if info.sources != known.sources {
-                            directory.write_details(&info)?;
-                        }
-                        (info, TrustChange::Unchanged)
-                    } else {
-                        directory.change_place(Place::of(&known), &info)?;
-                        (info, TrustChange::RoleChanged)
-                    }
+                    let certificate = known.with_sources(sources);
+                    let changed = directory.write_sources(&known, &certificate)?;
+                    (certificate, if changed { TrustChange::RoleChanged } else { TrustChange::Unchanged })
                 }
             };
-            inner.set(fingerprint, Some(info.clone()));
-            Ok((info, change))
+            inner.set(fingerprint, Some(certificate.clone()));
+            Ok((certificate.info, change))
         })
         .await
     }
@@ -178,7 +173,7 @@ impl Trust for FsTrust {
     async fn remove(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo> {
         let prefix = prefix.clone();
         self.change(move |inner, directory| {
-            let info = inner.find(&prefix)?;
+            let Certificate { info, .. } = inner.find(&prefix)?;
             if info.revoked_at.is_some() {
                 return Err(TrustError::Revoked(info.fingerprint));
             }
@@ -189,16 +184,42 @@ impl Trust for FsTrust {
         .await
     }
 
+    async fn withdraw(&self, prefix: &FingerprintPrefix, source: &str) -> Result<CertificateInfo> {
+        let (prefix, source) = (prefix.clone(), source.to_owned());
+        self.change(move |inner, directory| {
+            let known = inner.find(&prefix)?;
+            if known.info.revoked_at.is_some() {
+                return Err(TrustError::Revoked(known.info.fingerprint));
+            }
+            let mut sources = known.sources.clone();
+            if !sources.withdraw(&source) {
+                return Ok(known.info);
+            }
+            let certificate = known.with_sources(sources);
+            let left = if certificate.info.sources.is_empty() {
+                directory.remove(&known.info)?;
+                None
+            } else {
+                directory.write_sources(&known, &certificate)?;
+                Some(certificate.clone())
+            };
+            inner.set(certificate.info.fingerprint, left);
+            Ok(certificate.info)
+        })
+        .await
+    }
+
     async fn revoke(&self, prefix: &FingerprintPrefix) -> Result<CertificateInfo> {
         let prefix = prefix.clone();
         self.change(move |inner, directory| {
             let known = inner.find(&prefix)?;
-            if known.revoked_at.is_some() {
-                return Ok(known);
+            if known.info.revoked_at.is_some() {
+                return Ok(known.info);
             }
-            let info = CertificateInfo { revoked_at: Some(now()), ..known.clone() };
-            directory.change_place(Place::of(&known), &info)?;
-            inner.set(info.fingerprint, Some(info.clone()));
+            let info = CertificateInfo { revoked_at: Some(now()), ..known.info.clone() };
+            let certificate = Certificate { info: info.clone(), sources: known.sources };
+            directory.change_place(Place::of(&known.info), &certificate)?;
+            inner.set(info.fingerprint, Some(certificate));
             Ok(info)
         })
         .await
@@ -208,9 +229,9 @@ impl Trust for FsTrust {
         self.change(|inner, directory| {
             let known = inner.known.load_full();
             for entry in known.values().filter(|entry| entry.is_outdated()) {
-                let info = entry.info();
-                directory.write_details(&info)?;
-                inner.set(info.fingerprint, Some(info));
+                let certificate = entry.certificate();
+                directory.write_details(&certificate)?;
+                inner.set(certificate.info.fingerprint, Some(certificate));
             }
             Ok(())
         })

@@ -12,7 +12,9 @@ pub async fn trust<K, T: Trust>(make: impl AsyncFn() -> (K, T)) {
     let (_kept, store) = make().await;
     what_is_added_is_trusted_at_once(&store).await;
     let (_kept, store) = make().await;
-    adding_again_changes_the_role_and_gathers_sources(&store).await;
+    adding_again_gathers_sources_of_which_the_greatest_role_counts(&store).await;
+    let (_kept, store) = make().await;
+    what_one_source_withdraws_stays_as_others_gave_it(&store).await;
     let (_kept, store) = make().await;
     what_is_removed_is_forgotten_and_may_come_back(&store).await;
     let (_kept, store) = make().await;
@@ -52,7 +54,7 @@ async fn what_is_added_is_trusted_at_once(store: &impl Trust) {
     assert_eq!(store.standing(&Fingerprint::of(b"two")), Standing::Unknown);
 }
 
-async fn adding_again_changes_the_role_and_gathers_sources(store: &impl Trust) {
+async fn adding_again_gathers_sources_of_which_the_greatest_role_counts(store: &impl Trust) {
     let fingerprint = Fingerprint::of(b"one");
     let (first, _) = store.add(new(b"one", "first", Role::Client, "operator")).await.unwrap();
 
@@ -70,9 +72,40 @@ async fn adding_again_changes_the_role_and_gathers_sources(store: &impl Trust) {
     assert_eq!(store.standing(&fingerprint), Standing::Trusted(Role::Publisher));
 
     let (_, change) = store.add(new(b"one", "first", Role::Client, "operator")).await.unwrap();
+    assert_eq!(change, TrustChange::Unchanged);
+    assert_eq!(store.standing(&fingerprint), Standing::Trusted(Role::Publisher));
+
+    let (_, change) = store.add(new(b"one", "first", Role::Client, "relation:2")).await.unwrap();
     assert_eq!(change, TrustChange::RoleChanged);
     assert_eq!(store.standing(&fingerprint), Standing::Trusted(Role::Client));
     assert_eq!(store.list(false).len(), 1);
+}
+
+async fn what_one_source_withdraws_stays_as_others_gave_it(store: &impl Trust) {
+    let fingerprint = Fingerprint::of(b"one");
+    let all = prefix(fingerprint, 16);
+    for (source, role) in
+        [("operator", Role::Client), ("relation:1", Role::Publisher), ("relation:2", Role::Client)]
+    {
+        store.add(new(b"one", "first", role, source)).await.unwrap();
+    }
+
+    let stranger = store.withdraw(&all, "relation:3").await.unwrap();
+    assert_eq!((stranger.sources.len(), stranger.role), (3, Role::Publisher));
+    let left = store.withdraw(&all, "relation:2").await.unwrap();
+    assert_eq!((left.sources, left.role), (vec!["operator".into(), "relation:1".into()], Role::Publisher));
+    let left = store.withdraw(&all, "relation:1").await.unwrap();
+    assert_eq!((left.sources, left.role), (vec!["operator".into()], Role::Client));
+    assert_eq!(store.standing(&fingerprint), Standing::Trusted(Role::Client));
+    let left = store.withdraw(&all, "operator").await.unwrap();
+    assert_eq!((left.sources.len(), left.fingerprint), (0, fingerprint));
+    assert_eq!(store.standing(&fingerprint), Standing::Unknown);
+    assert!(matches!(store.withdraw(&all, "operator").await, Err(TrustError::NotFound(_))));
+
+    store.add(new(b"one", "first", Role::Client, "relation:1")).await.unwrap();
+    store.revoke(&all).await.unwrap();
+    assert!(matches!(store.withdraw(&all, "relation:1").await, Err(TrustError::Revoked(_))));
+    assert_eq!(store.standing(&fingerprint), Standing::Revoked);
 }
 
 async fn what_is_removed_is_forgotten_and_may_come_back(store: &impl Trust) {

@@ -23,11 +23,11 @@ const SHOWN_DIGITS: usize = 16;
 
 pub(crate) async fn run(command: Trust, base_dir: &Path) -> Result<()> {
     match command {
-        Trust::Add { path, publisher, quiet, name } => {
+        Trust::Add { path, publisher, quiet, name, source } => {
             let certificates = read(path.as_deref())?;
             let role = if publisher { Role::Publisher } else { Role::Client };
             let store = TrustStore::open(base_dir).await?;
-            let added = store.add(&certificates[0], role, name).await?;
+            let added = store.add(&certificates[0], role, name, source).await?;
             if quiet {
                 return Ok(());
             }
@@ -45,9 +45,17 @@ pub(crate) async fn run(command: Trust, base_dir: &Path) -> Result<()> {
             let certificates = TrustStore::open(base_dir).await?.list(revoked).await?;
             output::print(output.format, &Certificates::new(certificates, revoked))
         }
-        Trust::Remove { fingerprint } => {
+        Trust::Remove { fingerprint, source: None } => {
             let removed = TrustStore::open(base_dir).await?.remove(&fingerprint).await?;
             output::say(&format!("removed: {}", named(&removed)))
+        }
+        Trust::Remove { fingerprint, source: Some(source) } => {
+            let left = TrustStore::open(base_dir).await?.withdraw(&fingerprint, &source).await?;
+            output::say(&if left.sources.is_empty() {
+                format!("removed: {}", named(&left))
+            } else {
+                format!("still trusted as {} for {}: {}", left.role, left.sources.join(", "), named(&left))
+            })
         }
         Trust::Revoke { fingerprint, yes } => {
             let store = TrustStore::open(base_dir).await?;

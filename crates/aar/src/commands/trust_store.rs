@@ -14,9 +14,6 @@ use aar_tls::Certificate;
 use crate::connect::Registry;
 use crate::error::{Error, Result};
 
-/// Who brings the certificates that are added here.
-const SOURCE: &str = "operator";
-
 /// The trust store of the registry on this machine.
 pub(crate) enum TrustStore {
     /// The daemon lives and is asked.
@@ -40,18 +37,19 @@ impl TrustStore {
         certificate: &Certificate,
         role: Role,
         name: Option<String>,
+        source: String,
     ) -> Result<AddedCertificate> {
         match self {
             Self::Daemon(daemon) => {
                 let certificate = certificate.to_pem();
-                let add = AddCertificate { certificate, role: Some(role), name, source: Some(SOURCE.into()) };
+                let add = AddCertificate { certificate, role: Some(role), name, source: Some(source) };
                 Ok(daemon.add_certificate(&add).await?)
             }
             Self::Disk(disk) => {
                 let name = name.or_else(|| certificate.common_name().map(String::from)).unwrap_or_default();
                 let der = certificate.der().to_vec();
                 let (certificate, change) =
-                    disk.trust.add(NewCertificate { der, name, role, source: SOURCE.into() }).await?;
+                    disk.trust.add(NewCertificate { der, name, role, source }).await?;
                 disk.hand_over()?;
                 Ok(AddedCertificate { change, certificate })
             }
@@ -79,6 +77,17 @@ impl TrustStore {
                 let removed = disk.trust.remove(prefix).await?;
                 disk.hand_over()?;
                 Ok(removed)
+            }
+        }
+    }
+
+    pub(crate) async fn withdraw(&self, prefix: &FingerprintPrefix, source: &str) -> Result<CertificateInfo> {
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.withdraw_certificate(prefix, source).await?),
+            Self::Disk(disk) => {
+                let left = disk.trust.withdraw(prefix, source).await?;
+                disk.hand_over()?;
+                Ok(left)
             }
         }
     }

@@ -1,0 +1,85 @@
+//! What the registry tells of itself, by its command line.
+
+use std::path::Path;
+
+use aar_model::{Fingerprint, Role};
+use serde::Deserialize;
+
+use super::places::BASE_DIR;
+use crate::command::{CommandError, Ran, run};
+use crate::files::{self, FileError};
+use crate::relation::Certificate;
+
+/// The command line.
+pub const AAR: &str = "/usr/local/bin/aar";
+const CERTIFICATE: &str = "/var/lib/aar/certs/server.crt";
+
+/// What the daemon tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Summary {
+    /// Its version.
+    pub version: String,
+    /// `ready`, or `degraded` where the storage cannot be used.
+    pub state: String,
+    /// Where it listens.
+    pub address: String,
+    /// Where images are kept, for people.
+    pub storage: String,
+    /// How many applications there are.
+    pub applications: u64,
+    /// How much all images take, in bytes.
+    pub bytes: u64,
+}
+
+/// Asks the daemon.
+///
+/// # Errors
+/// What `aar` says.
+pub fn summary() -> Result<Summary, CommandError> {
+    // The daemon of this machine, whatever configuration root has for the command line.
+    aar(&["status", "--config", "/dev/null", "--format", "json"], None)?.json()
+}
+
+/// A certificate of the trust store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Trusted {
+    /// SHA-256 over its DER.
+    pub fingerprint: Fingerprint,
+    /// What it may do, or might before it was revoked.
+    pub role: Role,
+    /// A name for people.
+    pub name: String,
+    /// Who brought it.
+    pub sources: Vec<String>,
+}
+
+/// The certificates that are trusted, or those that are revoked.
+pub fn certificates(revoked: bool) -> Result<Vec<Trusted>, CommandError> {
+    let mut arguments = vec!["trust", "list", "--format", "json"];
+    if revoked {
+        arguments.push("--revoked");
+    }
+    aar(&arguments, None)?.json()
+}
+
+/// Runs `aar` and answers what it has written.
+///
+/// # Errors
+/// What `aar` says, where it fails.
+pub fn aar(arguments: &[&str], input: Option<&[u8]>) -> Result<Ran, CommandError> {
+    run_aar(arguments, input)?.ok()
+}
+
+/// Runs `aar`, which may fail.
+///
+/// # Errors
+/// Where it cannot be run.
+pub fn run_aar(arguments: &[&str], input: Option<&[u8]>) -> Result<Ran, CommandError> {
+    run(AAR, arguments, &[("AAR_BASE_DIR", BASE_DIR)], input)
+}
+
+/// The registry's own certificate, once it has one.
+pub fn certificate() -> Result<Option<Certificate>, FileError> {
+    let text = files::read(Path::new(CERTIFICATE))?;
+    Ok(text.and_then(|text| Certificate::read_all(&text)).and_then(|all| all.into_iter().next()))
+}
