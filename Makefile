@@ -5,11 +5,12 @@ SIZE ?= 200M
 ROUNDS ?= 200
 FUZZ_SECONDS ?= 600
 PREFIX ?= /usr
+ARCH ?= $(shell dpkg --print-architecture)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps:
@@ -23,9 +24,21 @@ build: deps ## Build the release binaries
 demo: build ## Run the registry's main job on this machine and show it (SIZE=2G for a bigger image)
 	@tests/demo.sh target/release $(SIZE)
 
+.PHONY: charm-deps
+charm-deps: deps
+	@tests/install-packages.sh git perl zip
+
+.PHONY: charm
+charm: charm-deps ## Build the charm, to run on Ubuntu 20.04 and later (ARCH=amd64 or arm64)
+	packaging/build-charm.sh $(ARCH) $(TARGET) aar_ubuntu-20.04-$(ARCH).charm
+
+.PHONY: charm-check
+charm-check: charm-deps ## Build the charm twice, in two places, and compare the bytes
+	packaging/check-charm.sh $(ARCH) $(TARGET)/charm-check
+
 .PHONY: test
 test: deps ## Run every check and test, as CI does
-	@tests/install-packages.sh systemd
+	@tests/install-packages.sh systemd iproute2 zip prometheus
 	@tests/install-s3-servers.sh $(TARGET)/s3-servers
 	@tests/install-signers.sh $(TARGET)/signers
 	@tests/install-ops.sh $(TARGET)/ops
@@ -36,7 +49,7 @@ test: deps ## Run every check and test, as CI does
 	tests/check-guide.sh
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo build --locked --workspace --bins
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: test-ceph
 test-ceph: deps ## Run the tests on S3 on Ceph, the strictest of the servers
@@ -58,10 +71,11 @@ crash: deps ## Kill the daemon at random moments and check that nothing is lost 
 	target/release/aar-crash --rounds $(ROUNDS) --s3
 
 .PHONY: bench
-bench: deps ## Measure the registry against nginx and docker-registry, all in one run
-	@tests/install-packages.sh nginx-light docker-registry
+bench: deps ## Measure the registry against nginx, docker-registry and a charm of ops, all in one run
+	@tests/install-packages.sh nginx-light docker-registry systemd iproute2 zip time
 	@tests/install-s3-servers.sh $(TARGET)/s3-servers
-	cargo build --release --locked -p aard -p aar -p aar-bench
+	@tests/install-ops.sh $(TARGET)/ops
+	cargo build --release --locked -p aard -p aar -p aar-charm -p aar-tests -p aar-bench
 	$(TARGET)/release/aar-bench --json $(TARGET)/bench.json
 
 .PHONY: fuzz

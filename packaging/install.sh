@@ -1,22 +1,26 @@
 #!/usr/bin/env bash
 # Installs the registry on this machine or, for packaging, below a directory.
 # Usage: install.sh <directory of the binaries> <destination root, or empty> <prefix>
+# Environment: AAR, a command line that runs here, where the binaries are for another kind of machine.
 set -euo pipefail
 
 bin=$1 root=$2 prefix=$3
+aar=${AAR:-$bin/aar}
 here=$(dirname "$(realpath "$0")")
+unit=$root$prefix/lib/systemd/system/aard.service
 
 install -D -m 755 "$bin/aard" "$root$prefix/bin/aard"
 install -D -m 755 "$bin/aar" "$root$prefix/bin/aar"
-install -D -m 644 "$here/systemd/aard.service" "$root$prefix/lib/systemd/system/aard.service"
+install -D -m 644 "$here/systemd/aard.service" "$unit"
+sed -i "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" "$unit"
 install -D -m 644 "$here/systemd/aar.sysusers" "$root$prefix/lib/sysusers.d/aar.conf"
 install -d "$root$prefix/share/man/man1"
-"$bin/aar" man "$root$prefix/share/man/man1"
+"$aar" man "$root$prefix/share/man/man1"
 install -d "$root$prefix/share/bash-completion/completions" "$root$prefix/share/zsh/site-functions" \
     "$root$prefix/share/fish/vendor_completions.d"
-"$bin/aar" completion bash >"$root$prefix/share/bash-completion/completions/aar"
-"$bin/aar" completion zsh >"$root$prefix/share/zsh/site-functions/_aar"
-"$bin/aar" completion fish >"$root$prefix/share/fish/vendor_completions.d/aar.fish"
+"$aar" completion bash >"$root$prefix/share/bash-completion/completions/aar"
+"$aar" completion zsh >"$root$prefix/share/zsh/site-functions/_aar"
+"$aar" completion fish >"$root$prefix/share/fish/vendor_completions.d/aar.fish"
 
 if [ -z "$root" ]; then
     systemd-sysusers "$prefix/lib/sysusers.d/aar.conf"

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
@@ -50,6 +50,8 @@ pub(crate) struct Scale {
     pub(crate) redirects: u64,
     /// Versions of each application whose images are asked for in a rush.
     pub(crate) rush_versions: u32,
+    /// Events that a charm is told.
+    pub(crate) events: u32,
 }
 
 impl Scale {
@@ -63,6 +65,7 @@ impl Scale {
         versions: 100,
         redirects: 100_000,
         rush_versions: 40,
+        events: 20,
     };
     const QUICK: Self = Self {
         image: 64 * MIB,
@@ -74,6 +77,7 @@ impl Scale {
         versions: 2,
         redirects: 2_000,
         rush_versions: 1,
+        events: 3,
     };
 }
 
@@ -146,6 +150,7 @@ impl Workspace {
             ServerKind::Aard => Box::new(self.aard(&Storage::Disk).await?),
             ServerKind::Nginx => Box::new(self.nginx()?),
             ServerKind::DockerRegistry => Box::new(self.docker_registry(Storage::Disk)?),
+            ServerKind::Ops => bail!("{kind} is no server"),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, path::Path, process::Command, thread::available_parallelism, time::Instant};
 
+use aar_tests::ops_python;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
@@ -32,6 +33,9 @@ impl Machine {
                 ServerKind::DockerRegistry => {
                     first_line(Command::new(docker_registry::PROGRAM).arg("--version"))?
                 }
+                ServerKind::Ops => first_line(
+                    Command::new(ops_python()).args(["-c", "import ops; print('ops', ops.__version__)"]),
+                )?,
             });
         }
         Ok(Self {

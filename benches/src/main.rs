@@ -39,7 +39,7 @@ struct Options {
     only: Vec<Scenario>,
 
     /// Servers to measure.
-    #[arg(long, value_delimiter = ',', default_value = "aard,nginx,docker-registry")]
+    #[arg(long, value_delimiter = ',', default_value = "aard,nginx,docker-registry,ops")]
     servers: Vec<ServerKind>,
 
     /// One run of a small amount of work: shows that everything works, its figures mean little.

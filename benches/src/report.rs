@@ -183,7 +183,8 @@ impl fmt::Display for Limit {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SERVERS: [ServerKind; 3] = [ServerKind::Aard, ServerKind::Nginx, ServerKind::DockerRegistry];
+        const SERVERS: [ServerKind; 4] =
+            [ServerKind::Aard, ServerKind::Nginx, ServerKind::DockerRegistry, ServerKind::Ops];
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
         let mut header = vec!["scenario".to_owned(), "figure".to_owned()];
@@ -205,7 +206,7 @@ impl fmt::Display for Report {
             cells.push(row.pass.map_or("", |pass| if pass { "pass" } else { "MISS" }).to_owned());
             table.add_row(cells);
         }
-        for column in 2..5 {
+        for column in 2..2 + SERVERS.len() {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
             }

@@ -20,14 +20,19 @@ use crate::s3::{Client, S3Server};
 /// How long the daemon may take to become ready or to end; far more than it needs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program of the workspace, built beside the test that runs.
-pub fn binary(name: &str) -> PathBuf {
+/// Where cargo puts programs of the kind of this one, debug or release.
+pub(crate) fn program_directory() -> PathBuf {
     let mut dir = std::env::current_exe().unwrap();
     dir.pop();
     if dir.ends_with("deps") {
         dir.pop();
     }
-    let path = dir.join(name);
+    dir
+}
+
+/// A program of the workspace, built beside the test that runs.
+pub fn binary(name: &str) -> PathBuf {
+    let path = program_directory().join(name);
     assert!(path.exists(), "`{}` is missing: build it with `cargo build --workspace --bins`", path.display());
     path
 }

@@ -3,17 +3,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness that cannot go on ends its test")]
 
+mod ams;
 mod certificates;
 pub mod crash;
 mod daemon;
 mod edge;
 mod https;
 pub mod juju;
+pub mod machine;
+mod ops;
+mod package;
 pub mod s3;
 mod signers;
 
+pub use ams::pack_ams;
 pub use certificates::{Person, PersonBuilder};
 pub use daemon::{Daemon, DaemonBuilder, binary};
 pub use edge::{Edge, Object};
 pub use https::{Connection, Response};
+pub use ops::ops_python;
+pub use package::{pack_charm, pack_command};
 pub use signers::{Signer, ToSign};

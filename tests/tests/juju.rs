@@ -9,11 +9,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aar_tests::juju::{ActionResult, Deploy, JujuVersion, Model, Outcome, Status, ToolCall, Verdict};
+use aar_tests::ops_python;
 use tempfile::TempDir;
 
 const METADATA: &str = "
@@ -420,7 +421,7 @@ fn a_hook_finds_exactly_the_environment_of_the_agent() {
     assert!(charm.ends_with("var/lib/juju/agents/unit-aar-0/charm"));
     assert!(
         given["PATH"]
-            .starts_with(&format!("{}/var/lib/juju/tools/unit-aar-0:", model.machine("aar/0").display()))
+            .starts_with(&format!("{}/var/lib/juju/tools/unit-aar-0:", model.root("aar/0").display()))
     );
     let id = given["JUJU_CONTEXT_ID"].strip_prefix("aar/0-install-").unwrap();
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
@@ -497,7 +498,7 @@ fn a_deployment_runs_its_hooks_in_order() {
     model.add_unit("aar").unwrap();
     assert!(names(&model, "aar/1").contains(&"leader-settings-changed".into()));
     let location = model.runs("aar/0")[0].variable("JUJU_STORAGE_LOCATION").to_owned();
-    assert_eq!(Path::new(&location), model.machine("aar/0").join("srv/data"));
+    assert_eq!(Path::new(&location), model.root("aar/0").join("srv/data"));
 }
 
 #[test]
@@ -864,7 +865,7 @@ fn the_lines_of_juju_differ_where_they_are_known_to() {
         !run.environment.contains_key("JUJU_SLA")
             && run.environment.contains_key("JUJU_CHARM_TRACE_CONFIG_HTTP")
     );
-    let tools = model.machine("aar/0").join("var/lib/juju/tools/unit-aar-0");
+    let tools = model.root("aar/0").join("var/lib/juju/tools/unit-aar-0");
     assert!(tools.join("relation-set").exists() && !tools.join("leader-set").exists());
     model.add_unit("aar").unwrap();
     assert!(!names(&model, "aar/1").contains(&"leader-settings-changed".into()));
@@ -950,22 +951,13 @@ fn what_a_hook_leaves_running_does_not_hold_it_up() {
 
 /// The charm of `fixtures/ops-charm`, to be run by the Python that `ops` is installed for.
 fn ops_charm() -> TempDir {
-    static INSTALL: Mutex<()> = Mutex::new(());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let executable = std::env::current_exe().unwrap();
-    // .../target/debug/deps/juju-...
-    let installed = executable.ancestors().nth(3).unwrap().join("ops");
-    {
-        let _alone = INSTALL.lock();
-        let status = Command::new(here.join("install-ops.sh")).arg(&installed).status().unwrap();
-        assert!(status.success(), "ops could not be installed");
-    }
+    let python = ops_python();
     let dir = TempDir::with_prefix("charm").unwrap();
     let copied =
         Command::new("cp").arg("-r").arg(here.join("fixtures/ops-charm/.")).arg(dir.path()).status().unwrap();
     assert!(copied.success());
     let dispatch = dir.path().join("dispatch");
-    let python = installed.join("venv/bin/python");
     fs::write(&dispatch, format!("#!/bin/sh\nexec {} src/charm.py\n", python.display())).unwrap();
     fs::set_permissions(dispatch, fs::Permissions::from_mode(0o755)).unwrap();
     dir

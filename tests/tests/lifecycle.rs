@@ -73,6 +73,7 @@ fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
     // What was open stays, the old port is closed.
     assert_eq!(open.request("GET", "/1.0/applications", &[], b"").status, 200);
     assert!(Connection::try_tls(daemon.address(), Some(&client)).is_err());
+    assert_eq!(daemon.admin("GET", "/1.0/summary", b"").metadata()["address"], free.to_string());
 }
 
 #[test]
@@ -192,6 +193,7 @@ fn metrics_say_what_an_operator_watches() {
             "aar_image_bytes 1000",
             "aar_certificates{state=\"publisher\"} 1",
             "aar_index_generation",
+            "aar_degraded 0",
             "aar_certificate_expiry_days 36",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

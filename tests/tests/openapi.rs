@@ -211,6 +211,7 @@ fn administration(checked: &mut Checked<'_>) {
     done("post", "/1.0/certificates", Some(add.clone()), 200);
     done("get", &certificate, None, 200);
     done("head", &certificate[..certificate.len() - 1], None, 200);
+    done("delete", &format!("{certificate}?source=operator"), None, 200);
     done("delete", &certificate, None, 200);
     done("post", "/1.0/certificates", Some(add.clone()), 201);
     done("post", &format!("{certificate}/revoke"), None, 200);
@@ -222,6 +223,7 @@ fn administration(checked: &mut Checked<'_>) {
         done(method, "/1.0/certificates", None, 200);
         done(method, "/1.0/certificates/00000000", None, 404);
         done(method, "/1.0/metrics", None, 200);
+        done(method, "/1.0/summary", None, 200);
     }
     done("delete", "/1.0/certificates/00000000", None, 404);
 

@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod handshake;
+mod hook;
 mod pull;
 mod push;
 mod redirect;

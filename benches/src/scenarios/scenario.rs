@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{handshake, pull, push, redirect, rush, small, start};
+use super::{handshake, hook, pull, push, redirect, rush, small, start};
 use crate::{bench::Bench, report::Report};
 
 /// A group of measurements.
@@ -27,6 +27,8 @@ pub(crate) enum Scenario {
     Rush,
     /// Pushes of images by 1 and 8 publishers to a bucket.
     PushS3,
+    /// A hook of the charm that has nothing to do.
+    Hook,
 }
 
 impl Scenario {
@@ -46,6 +48,7 @@ impl Scenario {
             Self::Redirect => redirect::measure(bench, report).await,
             Self::Rush => rush::measure(bench, report).await,
             Self::PushS3 => push::measure_to_bucket(bench, report).await,
+            Self::Hook => tokio::task::block_in_place(|| hook::measure(bench, report)),
         }
     }
 }
@@ -61,6 +64,7 @@ impl fmt::Display for Scenario {
             Self::Redirect => "redirect",
             Self::Rush => "rush",
             Self::PushS3 => "push-s3",
+            Self::Hook => "hook",
         })
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum ServerKind {
     Nginx,
     /// docker-registry, serving images as blobs.
     DockerRegistry,
+    /// No server: a charm that is written with `ops`, for what the registry's charm does.
+    Ops,
 }
 
 impl fmt::Display for ServerKind {
@@ -31,6 +33,7 @@ impl fmt::Display for ServerKind {
             Self::Aard => "aard",
             Self::Nginx => "nginx",
             Self::DockerRegistry => "docker-registry",
+            Self::Ops => "ops",
         })
     }
 }

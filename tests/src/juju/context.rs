@@ -1,6 +1,7 @@
 //! A hook that runs: what it is, what it has read, and what it has changed but not yet committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -141,6 +142,8 @@ pub struct Run {
     pub calls: Vec<ToolCall>,
     /// How it ended.
     pub outcome: Outcome,
+    /// From its start to its end.
+    pub elapsed: Duration,
 }
 
 impl Run {

@@ -1,6 +1,7 @@
 //! The environment of a hook or an action: exactly what the agent gives, nothing inherited.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::JujuVersion;
 use super::context::{Hook, RelationHook};
@@ -44,7 +45,8 @@ impl State {
     ) -> BTreeMap<String, String> {
         let unit = self.unit(name);
         let agent = unit.agent_directory(name);
-        let charm = agent.join("charm").display().to_string();
+        let inside = |path: &Path| unit.inside(path).display().to_string();
+        let charm = inside(&agent.join("charm"));
         let hook_name = self.hook_name(name, hook);
         let is_action = matches!(hook, Hook::Action(_));
         let folder = if is_action { "actions" } else { "hooks" };
@@ -54,7 +56,7 @@ impl State {
             ("JUJU_CHARM_DIR", charm),
             ("JUJU_CONTEXT_ID", id.to_owned()),
             ("JUJU_HOOK_NAME", if is_action { String::new() } else { hook_name.clone() }),
-            ("JUJU_AGENT_SOCKET_ADDRESS", agent.join("agent.socket").display().to_string()),
+            ("JUJU_AGENT_SOCKET_ADDRESS", inside(&agent.join("agent.socket"))),
             ("JUJU_AGENT_SOCKET_NETWORK", "unix".into()),
             ("JUJU_UNIT_NAME", name.into()),
             ("JUJU_MODEL_UUID", self.uuid.clone()),
@@ -70,7 +72,7 @@ impl State {
             ("DEBIAN_FRONTEND", "noninteractive".into()),
             ("LANG", "C.UTF-8".into()),
             ("TERM", "tmux-256color".into()),
-            ("PATH", format!("{}:{path}", tools_directory(&unit.root, name).display())),
+            ("PATH", format!("{}:{path}", inside(&tools_directory(&unit.root, name)))),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();

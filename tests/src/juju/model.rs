@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use super::server::{Rule, Server, link_tools};
 use super::state::{Agent, Application, LogLine, Pending, Resolved, State, Status, Unit, agent_directory};
 use super::unit::carry_out;
 use crate::binary;
+use crate::machine::{Machine, Network};
 
 /// Operations after which a model that is not idle is taken for one that never will be.
 const RESTLESS: usize = 5000;
@@ -25,9 +26,11 @@ const RESTLESS: usize = 5000;
 pub struct Model {
     pub(super) state: Arc<Mutex<State>>,
     rule: Arc<Mutex<Rule>>,
-    servers: Vec<Server>,
+    servers: BTreeMap<String, Server>,
     tool: PathBuf,
     path: String,
+    /// Of the machines, where units have some of their own.
+    network: Option<Network>,
     // Last, so that it goes when nothing listens in it any more.
     machines: TempDir,
 }
@@ -72,17 +75,27 @@ impl Model {
             next_storage: 0,
             model: BTreeMap::new(),
             log: Vec::new(),
+            under: Arc::new(|_| Vec::new()),
         };
         let rule: Rule = Arc::new(|_| Verdict::Proceed);
         Self {
             state: Arc::new(Mutex::new(state)),
             rule: Arc::new(Mutex::new(rule)),
-            servers: Vec::new(),
+            servers: BTreeMap::new(),
             tool: binary("juju-hook-tool"),
+            network: None,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             // Short, for addresses of Unix sockets may not be long.
             machines: TempDir::with_prefix("juju").unwrap(),
         }
+    }
+
+    /// An empty model whose units have machines of their own, with systemd, to do with as they like; see
+    /// [`machine`](crate::machine). Needs root.
+    pub fn on_machines(version: JujuVersion) -> Self {
+        let mut model = Self::new(version);
+        model.network = Some(Network::new());
+        model
     }
 
     /// `juju deploy CHARM`, of a directory or an archive.
@@ -144,13 +157,22 @@ impl Model {
             (Arc::clone(it.charm.as_ref().unwrap()), it.charm_version, it.storage.clone());
         let name = format!("{of}/{}", it.next_unit);
         it.next_unit += 1;
-        let root = self.machines.path().join(machine.to_string());
+        let directory = self.machines.path().join(machine.to_string());
+        let host = u8::try_from(machine + 10).unwrap();
+        let booted = self
+            .network
+            .as_ref()
+            .map(|network| Arc::new(Machine::boot(&directory, &format!("juju-{machine}"), network, host)));
+        let root = booted.as_ref().map_or(directory, |machine| machine.root());
         charm.install(None, &agent_directory(&root, &name).join("charm"));
         link_tools(&root, &name, &self.tool, &state);
         let unit = Unit {
             machine,
             // Each machine has an address of its own.
-            address: format!("127.0.0.{}", machine + 10),
+            address: match &self.network {
+                Some(network) => network.address(host).to_string(),
+                None => format!("127.0.0.{host}"),
+            },
             networks: BTreeMap::new(),
             workload: Status::new("waiting", "waiting for machine"),
             spoke: false,
@@ -164,6 +186,7 @@ impl Model {
             context: None,
             runs: Vec::new(),
             root,
+            booted,
         };
         let socket = unit.agent_directory(&name).join("agent.socket");
         state.units.insert(name.clone(), unit);
@@ -172,7 +195,7 @@ impl Model {
         }
         drop(state);
         let server = Server::start(&self.state, &self.rule, &name, socket);
-        self.servers.push(server);
+        self.servers.insert(name, server);
     }
 
     /// `juju config APPLICATION key=value …`; a value `@FILE` is read from there.
@@ -471,6 +494,19 @@ impl Model {
 
     /// The machine of a unit has been restarted.
     pub fn reboot(&mut self, unit: &str) {
+        let booted = self.lock().unit(unit).booted.clone();
+        if let Some(machine) = booted {
+            self.servers.remove(unit);
+            machine.reboot();
+            let socket = {
+                let mut state = self.lock();
+                let it = state.unit_mut(unit);
+                it.root = machine.root();
+                it.agent_directory(unit).join("agent.socket")
+            };
+            fs::remove_file(&socket).unwrap();
+            self.servers.insert(unit.into(), Server::start(&self.state, &self.rule, unit, socket));
+        }
         self.lock().unit_mut(unit).agent.rebooted = true;
         self.settle();
     }
@@ -495,6 +531,12 @@ impl Model {
     /// Asked at each call of a hook tool what to do with it.
     pub fn on_tool_call(&self, rule: impl Fn(&ToolCall) -> Verdict + Send + Sync + 'static) {
         *self.rule.lock().unwrap() = Arc::new(rule);
+    }
+
+    /// Asked before each run of a hook or an action on a [machine](Self::on_machines), by its name: by what program, with
+    /// arguments, it is to be run, such as one that traces it. None for as it is.
+    pub fn run_under(&self, under: impl Fn(&str) -> Vec<String> + Send + Sync + 'static) {
+        self.lock().under = Arc::new(under);
     }
 
     /// `juju status --format json`, its parts that charms have to do with.
@@ -556,8 +598,18 @@ impl Model {
     }
 
     /// The root of the files of a unit's machine.
-    pub fn machine(&self, unit: &str) -> PathBuf {
+    pub fn root(&self, unit: &str) -> PathBuf {
         self.lock().unit(unit).root.clone()
+    }
+
+    /// The machine of a unit of a model [on machines](Self::on_machines).
+    pub fn machine(&self, unit: &str) -> Arc<Machine> {
+        self.lock().unit(unit).booted.clone().unwrap()
+    }
+
+    /// The network of a model [on machines](Self::on_machines).
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().unwrap()
     }
 
     /// The charm's directory on a unit's machine.
@@ -603,6 +655,16 @@ impl Model {
         self.living(name)?;
         let charm = self.lock().applications[name].charm.clone();
         charm.ok_or_else(|| format!("application {name:?} has no charm here"))
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // Threads that answer tools may hold on to the state for a moment longer than machines are to run.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for unit in state.units.values_mut() {
+            unit.booted = None;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::charm::Charm;
 use super::context::{Context, Hook, Run};
 use super::ports::PortRange;
 use super::relations::{Bag, Data, Member, Relation, Told, application};
+use crate::machine::Machine;
 
 /// Everything behind one lock.
 pub(super) struct State {
@@ -29,7 +30,11 @@ pub(super) struct State {
     /// Options of the model, such as `juju-http-proxy`.
     pub(super) model: BTreeMap<String, String>,
     pub(super) log: Vec<LogLine>,
+    pub(super) under: Under,
 }
+
+/// What program, with arguments, a hook is run by; none where it is run as it is.
+pub(super) type Under = Arc<dyn Fn(&str) -> Vec<String> + Send + Sync>;
 
 /// A line of the model's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +84,10 @@ impl Status {
 
 pub(super) struct Unit {
     pub(super) machine: u32,
-    /// The root of the machine's files.
+    /// The root of the machine's files, as a path of this machine.
     pub(super) root: PathBuf,
+    /// The machine where it is one of its own.
+    pub(super) booted: Option<Arc<Machine>>,
     pub(super) address: String,
     /// By binding: address to bind to, address that others reach it at.
     pub(super) networks: BTreeMap<String, (String, String)>,
@@ -138,6 +145,14 @@ pub(super) enum Resolved {
 impl Unit {
     pub(super) fn agent_directory(&self, unit: &str) -> PathBuf {
         agent_directory(&self.root, unit)
+    }
+
+    /// A path below the root, as the charm knows it.
+    pub(super) fn inside(&self, path: &Path) -> PathBuf {
+        match &self.booted {
+            Some(_) => Path::new("/").join(path.strip_prefix(&self.root).unwrap()),
+            None => path.to_owned(),
+        }
     }
 
     /// The address that others reach a binding at.
@@ -301,6 +316,10 @@ impl State {
             .map_or_else(|| format!("var/lib/juju/storage/{id}"), |path| path.trim_matches('/').into());
         let location = unit.root.join(place);
         fs::create_dir_all(&location).unwrap();
+        let location = unit.inside(&location);
+        if let Some(machine) = &unit.booted {
+            machine.attach_disk(&id.replace('/', "-"), &location);
+        }
         unit.storage.insert(id, Storage { location, attached: false });
     }
 }

@@ -193,7 +193,12 @@ impl State {
                 unit.workload = Status::new("terminated", "");
             }
             Hook::StorageAttached(id) => unit.storage.get_mut(id).unwrap().attached = true,
-            Hook::StorageDetaching(id) => drop(unit.storage.remove(id)),
+            Hook::StorageDetaching(id) => {
+                let storage = unit.storage.remove(id).unwrap();
+                if let Some(machine) = &unit.booted {
+                    machine.detach_disk(&storage.location);
+                }
+            }
             Hook::Relation { kind, id, unit: remote, .. } => {
                 let told = agent.relations.entry(*id).or_default();
                 match (kind, remote) {
@@ -349,6 +354,7 @@ fn prepare(state: &mut State, name: &str, hook: &Hook, path: &str) -> Result<Opt
         _ => None,
     };
     let settings = state.application_of(name).all_settings(&state.unit(name).charm);
+    let under = (Arc::clone(&state.under))(&hook_name);
     let unit = state.unit_mut(name);
     let charm = unit.agent_directory(name).join("charm");
     unit.runs.push(Run {
@@ -356,6 +362,7 @@ fn prepare(state: &mut State, name: &str, hook: &Hook, path: &str) -> Result<Opt
         environment: environment.clone(),
         calls: Vec::new(),
         outcome: Outcome::Skipped,
+        elapsed: Duration::ZERO,
     });
     unit.context = Some(Context {
         id,
@@ -383,8 +390,17 @@ fn prepare(state: &mut State, name: &str, hook: &Hook, path: &str) -> Result<Opt
             _ => Ok(None),
         };
     };
-    let mut command = Command::new(program);
-    command.env_clear().envs(environment).current_dir(charm).process_group(0);
+    let mut command = if let Some(machine) = &unit.booted {
+        let mut command = machine.enter();
+        let (charm, program) = (unit.inside(&charm), unit.inside(&program));
+        command.args(["/usr/bin/env", "--chdir"]).arg(charm).args(under).arg(program);
+        command
+    } else {
+        let mut command = Command::new(program);
+        command.current_dir(charm);
+        command
+    };
+    command.env_clear().envs(environment).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(Some(command))
 }
@@ -396,9 +412,11 @@ struct Ending {
     failed: Option<String>,
     status: Option<ExitStatus>,
     output: BTreeMap<&'static str, Vec<u8>>,
+    elapsed: Duration,
 }
 
 fn run(state: &Mutex<State>, name: &str, command: &mut Command) -> Ending {
+    let begun = Instant::now();
     let mut child = {
         // Held until the context knows the process, for its first call may come before the next line.
         let mut state = state.lock().unwrap();
@@ -428,7 +446,7 @@ fn run(state: &Mutex<State>, name: &str, command: &mut Command) -> Ending {
         }
         (stream, bytes)
     });
-    Ending { failed: None, status: Some(status), output: output.into() }
+    Ending { failed: None, status: Some(status), output: output.into(), elapsed: ended.duration_since(begun) }
 }
 
 fn reader(stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
@@ -491,7 +509,7 @@ fn finish(state: &mut State, name: &str, hook: &Hook, ending: Ending, skipped: b
         }
     }
     let run = state.unit_mut(name).runs.last_mut().unwrap();
-    (run.calls, run.outcome) = (context.calls, outcome);
+    (run.calls, run.outcome, run.elapsed) = (context.calls, outcome, ending.elapsed);
 }
 
 /// Kills a hook and all that it has started.

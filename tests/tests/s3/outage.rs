@@ -30,6 +30,8 @@ fn a_registry_that_starts_without_its_store_serves_its_index_and_recovers_by_its
     daemon.start();
     assert!(begun.elapsed() < Duration::from_secs(30), "it took {:?} to start", begun.elapsed());
     assert_eq!(status(&daemon), "degraded");
+    let metrics = daemon.admin("GET", "/1.0/metrics", b"").body;
+    assert!(String::from_utf8(metrics).unwrap().contains("\naar_degraded 1\n"));
     assert_eq!(applications(&daemon, &publisher), before);
     let url = location(&daemon, &publisher, "game");
     assert_refused(&daemon, &publisher, "next");

@@ -67,7 +67,7 @@ pub(super) fn resource(call: &mut Call, arguments: &Arguments) -> Result<Output>
     let copied = fs::create_dir_all(target.parent().unwrap()).and_then(|()| fs::copy(source, &target));
     match copied {
         // Without a line's end.
-        Ok(_) => Ok(Output::Text(target.display().to_string())),
+        Ok(_) => Ok(Output::Text(unit.inside(&target).display().to_string())),
         Err(error) => failed(format!("could not download resource: {error}")),
     }
 }
