@@ -38,10 +38,10 @@ charm-check: charm-deps ## Build the charm twice, in two places, and compare the
 
 .PHONY: test
 test: deps ## Run every check and test, as CI does
-	@tests/install-packages.sh systemd iproute2 zip prometheus
+	@tests/install-packages.sh systemd iproute2 strace zip prometheus
 	@tests/install-s3-servers.sh $(TARGET)/s3-servers
 	@tests/install-signers.sh $(TARGET)/signers
-	@tests/install-ops.sh $(TARGET)/ops
+	@tests/install-python.sh $(TARGET)/ops tests/ops/requirements.txt
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)
@@ -74,7 +74,7 @@ crash: deps ## Kill the daemon at random moments and check that nothing is lost 
 bench: deps ## Measure the registry against nginx, docker-registry and a charm of ops, all in one run
 	@tests/install-packages.sh nginx-light docker-registry systemd iproute2 zip time
 	@tests/install-s3-servers.sh $(TARGET)/s3-servers
-	@tests/install-ops.sh $(TARGET)/ops
+	@tests/install-python.sh $(TARGET)/ops tests/ops/requirements.txt
 	cargo build --release --locked -p aard -p aar -p aar-charm -p aar-tests -p aar-bench
 	$(TARGET)/release/aar-bench --json $(TARGET)/bench.json
 

@@ -22,24 +22,14 @@ if command -v rustup >/dev/null; then
 fi
 
 zig=$target/zig
-wanted=$(sha256sum <"$packaging/zig-requirements.txt")
-if [ "$(cat "$zig/installed" 2>/dev/null)" != "$wanted" ]; then
-    # Debian's Python comes without the part that makes an environment.
-    python3 -c 'import ensurepip, venv' 2>/dev/null || tests/install-packages.sh python3 python3-venv
-    echo "installing zig into $zig"
-    rm -rf "$zig"
-    python3 -m venv "$zig/venv"
-    "$zig/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$packaging/zig-requirements.txt"
-    # Last, so that what was begun and broke off does not count.
-    echo "$wanted" >"$zig/installed"
-fi
+tests/install-python.sh "$zig" "$packaging/zig-requirements.txt"
 
 # Where the sources and tools lie must not show in what is built. OpenSSL writes down by which name it called the compiler.
-cat >"$zig/venv/bin/zig-cc" <<EOF
+cat >"$zig/bin/zig-cc" <<EOF
 #!/bin/sh
 exec cargo-zigbuild zig cc -- -fno-sanitize=all -target $machine-linux-gnu.$glibc "\$@"
 EOF
-chmod +x "$zig/venv/bin/zig-cc"
+chmod +x "$zig/bin/zig-cc"
 export "CC_${machine}_unknown_linux_gnu=zig-cc"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$source=/aar --remap-path-prefix=$target=/target"
@@ -48,7 +38,7 @@ export "CARGO_TARGET_${machine^^}_UNKNOWN_LINUX_GNU_RUSTFLAGS=$flags"
 export OPENSSL_CONFIG_DIR=/usr/lib/ssl
 export GNUMAKEFLAGS="ENGINESDIR=/usr/lib/ssl/engines MODULESDIR=/usr/lib/ssl/modules"
 export CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_STRIP=symbols
-export CARGO_TARGET_DIR=$target PATH=$zig/venv/bin:$PATH
+export CARGO_TARGET_DIR=$target PATH=$zig/bin:$PATH
 # OpenSSL writes down when it was built, too, and is not built anew for each commit.
 SOURCE_DATE_EPOCH=0 cargo zigbuild --locked --release --target "$triple.$glibc" -p aard -p aar -p aar-charm \
     --features aard/vendored-openssl,aar/vendored-openssl

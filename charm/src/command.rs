@@ -2,7 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::process::{Command, Output, Stdio};
+use std::marker::PhantomData;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde::de::DeserializeOwned;
 
 use crate::status::one_line;
 
@@ -37,6 +40,18 @@ pub enum CommandError {
     },
 }
 
+/// A program that was started and goes on by itself. One that nobody waits for must change nothing.
+pub struct Started {
+    program: String,
+    child: Child,
+}
+
+/// A question to a program, which answers in JSON.
+pub struct Question<T> {
+    asked: Started,
+    answer: PhantomData<fn() -> T>,
+}
+
 /// A program that ran. Not `Debug`: what it wrote may be secret.
 pub struct Ran {
     program: String,
@@ -53,6 +68,19 @@ pub fn run<S: AsRef<OsStr>>(
     variables: &[(&str, &str)],
     input: Option<&[u8]>,
 ) -> Result<Ran, CommandError> {
+    spawn(program, arguments, variables, input)?.wait()
+}
+
+/// Starts a program that gets `input` on its standard input, so that others can be started beside it.
+///
+/// # Errors
+/// Where it cannot be run at all.
+pub fn spawn<S: AsRef<OsStr>>(
+    program: &str,
+    arguments: &[S],
+    variables: &[(&str, &str)],
+    input: Option<&[u8]>,
+) -> Result<Started, CommandError> {
     let failed = |source| CommandError::Run { program: program.to_owned(), source };
     let mut child = Command::new(program)
         .args(arguments)
@@ -69,12 +97,40 @@ pub fn run<S: AsRef<OsStr>>(
             _ => {}
         }
     }
-    let output = child.wait_with_output().map_err(failed)?;
     let first = arguments.iter().map(|word| word.as_ref().to_string_lossy());
     let words = first.take_while(|word| !word.starts_with(['-', '/'])).take(2);
     let name = program.rsplit('/').next().unwrap_or(program).to_owned();
     let program = std::iter::once(name).chain(words.map(Into::into)).collect::<Vec<String>>().join(" ");
-    Ok(Ran { program, output })
+    Ok(Started { program, child })
+}
+
+impl Started {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Where what it writes cannot be read.
+    pub fn wait(self) -> Result<Ran, CommandError> {
+        let Self { program, child } = self;
+        match child.wait_with_output() {
+            Ok(output) => Ok(Ran { program, output }),
+            Err(source) => Err(CommandError::Run { program, source }),
+        }
+    }
+
+    /// The question that it was started for.
+    pub fn asks<T>(self) -> Question<T> {
+        Question { asked: self, answer: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Question<T> {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// What the program said, where it failed, or that its answer is no JSON of that shape.
+    pub fn answer(self) -> Result<T, CommandError> {
+        self.asked.wait()?.ok()?.json()
+    }
 }
 
 impl Ran {
@@ -120,7 +176,7 @@ impl Ran {
     ///
     /// # Errors
     /// Where it is none, or not of that shape.
-    pub fn json<T: serde::de::DeserializeOwned>(self) -> Result<T, CommandError> {
+    pub fn json<T: DeserializeOwned>(self) -> Result<T, CommandError> {
         serde_json::from_slice(&self.output.stdout)
             .map_err(|source| CommandError::Answer { program: self.program, source })
     }

@@ -193,7 +193,8 @@ fn serve(done: Result<(), String>, facts: &mut Facts) -> bool {
             *hash != Digest::of(config.as_bytes())
         }),
     };
-    let noted = applied.store().and_then(|()| daemon::accept_config());
+    // In this order: once it is noted, nothing brings a run back here that was cut off.
+    let noted = daemon::accept_config().and_then(|()| applied.store());
     succeeded(noted, |problem| facts.run.other.push(problem))
 }
 

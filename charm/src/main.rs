@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use aar_charm::actions;
 use aar_charm::event::{Event, Kind};
+use aar_charm::workload::Place;
 use aar_charm::{pro, reconcile};
 
 fn main() -> ExitCode {
@@ -24,7 +25,8 @@ fn dispatch() -> anyhow::Result<()> {
         let name = name.clone();
         return Ok(actions::run(&name, event)?);
     }
-    actions::undo_restore()?;
+    actions::finish_restore()?;
+    Place::default().tidy()?;
     reconcile::reconcile(event)?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::command::CommandError;
 use crate::effects::carry_out;
 use crate::event::{Event, Kind};
-use crate::facts::{Facts, Juju, Machine, Run};
+use crate::facts::{Asked, Facts, Juju, Machine, Run};
 use crate::plan::{Step, plan};
 use crate::status::{Status, chain};
 use crate::tools;
@@ -28,9 +28,11 @@ pub enum ReconcileError {
 /// Where the agent does not answer, or the charm is wrong. What fails on the machine is told in the unit's status.
 pub fn reconcile(event: Event) -> Result<Status, ReconcileError> {
     let is_action = matches!(event.kind, Kind::Action(_));
-    let juju = Juju::gather(event)?;
     let run = Run::default();
-    let machine = match Machine::gather(&juju, &run, None) {
+    // Both sides take long to answer: the machine does so while Juju is asked.
+    let asked = Asked::of_the_machine(&event, &run);
+    let juju = Juju::gather(event)?;
+    let machine = match asked.and_then(|asked| Machine::gather(&juju, asked, None)) {
         Ok(machine) => machine,
         Err(error) => return tell(Status::Blocked(chain(&error))),
     };
@@ -51,7 +53,9 @@ pub fn reconcile(event: Event) -> Result<Status, ReconcileError> {
             }
         }
         if plan.steps.iter().any(Step::touches_machine) {
-            facts.machine = match Machine::gather(&facts.juju, &facts.run, Some(&facts.machine)) {
+            let asked = Asked::of_the_machine(&facts.juju.event, &facts.run);
+            let seen = asked.and_then(|asked| Machine::gather(&facts.juju, asked, Some(&facts.machine)));
+            facts.machine = match seen {
                 Ok(machine) => machine,
                 Err(error) => return tell(Status::Blocked(chain(&error))),
             };

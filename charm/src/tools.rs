@@ -1,6 +1,7 @@
 //! Juju's hook tools: JSON in and out.
 //!
-//! Each call costs some 50 ms on a real agent. That a tool fails that should not is a bug, or the agent going away: the
+//! Each call costs some 50 ms on a real agent, most of which it takes to start: what is asked for anyway is asked side by
+//! side, which the agent, that carries out one call after the other, allows. That a tool fails that should not is a bug, or the agent going away: the
 //! hook fails, and is run again.
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::command::{CommandError, Ran, run};
+use crate::command::{CommandError, Question, Started, run, spawn};
 use crate::status::Status;
 
 type Result<T> = std::result::Result<T, CommandError>;
@@ -17,7 +18,7 @@ type Result<T> = std::result::Result<T, CommandError>;
 pub type Data = BTreeMap<String, String>;
 
 /// The whole configuration, without what is not set.
-pub fn config() -> Result<Map<String, Value>> {
+pub fn config() -> Result<Question<Map<String, Value>>> {
     ask("config-get", &[])
 }
 
@@ -39,13 +40,13 @@ pub struct Goal {
 }
 
 /// What Juju wants.
-pub fn goal_state() -> Result<GoalState> {
+pub fn goal_state() -> Result<Question<GoalState>> {
     ask("goal-state", &[])
 }
 
-/// What the unit has remembered.
-pub fn state() -> Result<Data> {
-    Ok(ask::<Option<Data>>("state-get", &[])?.unwrap_or_default())
+/// What the unit has remembered, if anything.
+pub fn state() -> Result<Question<Option<Data>>> {
+    ask("state-get", &[])
 }
 
 /// Remembers, once the hook has succeeded.
@@ -54,18 +55,18 @@ pub fn state_set(values: &Data) -> Result<()> {
 }
 
 /// The relations of an endpoint, as `client:7`.
-pub fn relation_ids(endpoint: &str) -> Result<Vec<String>> {
+pub fn relation_ids(endpoint: &str) -> Result<Question<Vec<String>>> {
     ask("relation-ids", &[endpoint])
 }
 
 /// The remote units of a relation.
 pub fn relation_list(id: &str) -> Result<Vec<String>> {
-    ask("relation-list", &["-r", id])
+    ask("relation-list", &["-r", id])?.answer()
 }
 
 /// What a unit tells in a relation; nothing where the unit is not there any more.
 pub fn relation_get(id: &str, unit: &str) -> Result<Data> {
-    let ran = call("relation-get", &["-r", id, "-", unit])?;
+    let ran = call("relation-get", &["-r", id, "-", unit])?.wait()?;
     match ran.ok() {
         Ok(ran) => Ok(ran.json::<Option<Data>>()?.unwrap_or_default()),
         Err(CommandError::Failed { code: Some(1), said, .. }) if said.contains("settings not found") => {
@@ -84,7 +85,7 @@ pub fn relation_set(id: &str, values: &Data) -> Result<()> {
 pub fn ingress_address(endpoint: &str, relation: Option<&str>) -> Result<String> {
     let mut arguments = vec![endpoint, "--ingress-address"];
     arguments.extend(relation.iter().flat_map(|id| ["-r", id]));
-    ask("network-get", &arguments)
+    ask("network-get", &arguments)?.answer()
 }
 
 /// Sets the unit's status, at once.
@@ -116,7 +117,7 @@ pub fn resource_get(name: &str) -> Result<Option<String>> {
 
 /// An action's parameters.
 pub fn action_get<T: DeserializeOwned>() -> Result<T> {
-    ask("action-get", &[])
+    ask("action-get", &[])?.answer()
 }
 
 /// Adds results to an action's, by dotted keys.
@@ -133,8 +134,8 @@ pub fn action_fail(message: &str) -> Result<()> {
     tell("action-fail", &["--", message])
 }
 
-fn ask<T: DeserializeOwned>(tool: &str, arguments: &[&str]) -> Result<T> {
-    call(tool, arguments)?.ok()?.json()
+fn ask<T>(tool: &str, arguments: &[&str]) -> Result<Question<T>> {
+    call(tool, arguments).map(Started::asks)
 }
 
 fn tell(tool: &str, arguments: &[&str]) -> Result<()> {
@@ -148,7 +149,7 @@ fn give(tool: &str, arguments: &[&str], values: &Data) -> Result<()> {
     run(tool, arguments, &[], Some(file.to_string().as_bytes()))?.ok().map(drop)
 }
 
-fn call(tool: &str, arguments: &[&str]) -> Result<Ran> {
+fn call(tool: &str, arguments: &[&str]) -> Result<Started> {
     let arguments: Vec<_> = ["--format=json"].iter().chain(arguments).collect();
-    run(tool, &arguments, &[], None)
+    spawn(tool, &arguments, &[], None)
 }

@@ -168,6 +168,21 @@ impl Place {
         remove_tree(&self.state.join("resource"))
     }
 
+    /// Removes what a run that was cut off has left, and nobody goes back to.
+    pub fn tidy(&self) -> Result<(), FileError> {
+        let notes = self.notes()?;
+        if notes == Notes::default() {
+            // Nothing is installed, so that there is nothing to note: what is there is left of a removal.
+            return remove_tree(&self.state);
+        }
+        if notes.pending.is_none() {
+            remove_tree(&self.kept())?;
+            remove_tree(&self.state.join("previous.new"))?;
+            remove_tree(&self.state.join("resource"))?;
+        }
+        Ok(())
+    }
+
     /// The files look other than before, yet are the same.
     pub fn looks_like(&self, version: &Version) -> Result<(), FileError> {
         let notes = self.notes()?;

@@ -1,4 +1,4 @@
-//! `ops` and charmcraft, as `tests/install-ops.sh` installs them.
+//! `ops`, the library that most charms are written with, and charmcraft, the tool that packs them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +11,9 @@ pub fn ops_python() -> PathBuf {
     static INSTALL: Mutex<()> = Mutex::new(());
     let installed = program_directory().with_file_name("ops");
     let _alone = INSTALL.lock();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install-ops.sh");
-    let status = Command::new(script).arg(&installed).status().unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut install = Command::new(tests.join("install-python.sh"));
+    let status = install.arg(&installed).arg(tests.join("ops/requirements.txt")).status().unwrap();
     assert!(status.success(), "ops could not be installed");
-    installed.join("venv/bin/python")
+    installed.join("bin/python")
 }

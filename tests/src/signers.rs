@@ -33,7 +33,7 @@ pub struct ToSign<'a> {
 impl Signer {
     /// The URLs with their signatures.
     pub fn sign(self, tasks: &[ToSign<'_>]) -> Vec<String> {
-        let dir = installed();
+        let dir = installed("signers");
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("signers");
         let (program, script) = match self {
             Self::Botocore => (dir.join("venv/bin/python"), scripts.join("sign.py")),
@@ -59,14 +59,14 @@ impl Signer {
     }
 }
 
-/// Where they are: in the directory that cargo builds into.
-fn installed() -> PathBuf {
+/// Where `tests/install-<what>.sh` has put what it installs: in the directory that cargo builds into.
+pub(crate) fn installed(what: &str) -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let is_profile = |dir: &&Path| !dir.ends_with("deps");
-    let dir = program.ancestors().skip(1).find(is_profile).unwrap().with_file_name("signers");
+    let dir = program.ancestors().skip(1).find(is_profile).unwrap().with_file_name(what);
     assert!(
         dir.join("installed").exists(),
-        "the signers to compare with are missing: run `tests/install-signers.sh {}`",
+        "what to compare with is missing: run `tests/install-{what}.sh {}`",
         dir.display()
     );
     dir

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aar_tests::juju::{Deploy, JujuVersion, Model};
@@ -185,6 +186,22 @@ fn the_pro_client_answers_as_the_real_one() {
 }
 
 #[test]
+fn a_model_that_goes_lets_go_of_its_machines() {
+    let charm = tempfile::tempdir().unwrap();
+    fs::write(charm.path().join("metadata.yaml"), "name: aar\nsummary: s\ndescription: d\n").unwrap();
+    fs::write(charm.path().join("dispatch"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(charm.path().join("dispatch"), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut model = Model::on_machines(JujuVersion::V3_6);
+    model.deploy(charm.path()).unwrap();
+    let root = model.machine("aar/0").root().display().to_string();
+    let listeners = || fs::read_to_string("/proc/net/unix").unwrap();
+    assert!(listeners().contains(&root), "nothing listens for the unit's tools");
+    drop(model);
+    // Whoever listens on a machine keeps its disk.
+    assert!(!listeners().contains(&root), "{}", listeners());
+}
+
+#[test]
 fn a_unit_has_a_machine_where_its_hooks_run_as_on_any() {
     let charm = tempfile::tempdir().unwrap();
     let text = |name: &str, text: &str| fs::write(charm.path().join(name), text).unwrap();
@@ -197,8 +214,7 @@ fn a_unit_has_a_machine_where_its_hooks_run_as_on_any() {
         "#!/bin/sh\n[ \"$JUJU_DISPATCH_PATH\" = hooks/install ] && touch /etc/installed /srv/data/kept\n\
          status-set active \"$(hostname) $PWD $(id -u) $(stat -c %t%T /dev/null) $(ls /srv/data) $(systemctl is-system-running)\"\n",
     );
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(charm.path().join("dispatch"), mode).unwrap();
+    fs::set_permissions(charm.path().join("dispatch"), PermissionsExt::from_mode(0o755)).unwrap();
     let mut model = Model::on_machines(JujuVersion::V3_6);
     model.deploy_with(charm.path(), Deploy { storage: vec!["data".into()], ..Deploy::default() }).unwrap();
     let said = "juju-0 /var/lib/juju/agents/unit-aar-0/charm 0 13 kept running";

@@ -10,17 +10,19 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::run::{Failure, Results, described, fail, result};
-use crate::command::{CommandError, Ran, run};
+use crate::command::{CommandError, Question, Ran, run};
 use crate::daemon::{self, BASE_DIR, CONFIG, DATA, Kept};
 use crate::event::Event;
 use crate::facts::FactError;
-use crate::files::{FileError, create_dirs, remove, remove_tree};
+use crate::files::{FileError, create_dirs, remove, remove_tree, sync_dir, write};
 use crate::reconcile::reconcile;
 use crate::tools;
 
 /// What a restored part is before it is in its place, and what was there after that; each beside the place.
 const NEW: &str = ".restored";
 const BEFORE: &str = ".before-restore";
+/// There while parts are swapped. Its removal is what makes a restoration count.
+const SWAPPING: &str = "/var/lib/aar/.restoring";
 
 #[derive(Deserialize)]
 struct Archive {
@@ -29,6 +31,7 @@ struct Archive {
 
 pub(super) fn backup() -> Result<Results, Failure> {
     let Archive { path } = tools::action_get()?;
+    finish_restore()?;
     if path.starts_with(BASE_DIR) {
         return fail(format!("path is in {BASE_DIR}, what is to be saved: give another place"));
     }
@@ -45,7 +48,7 @@ pub(super) fn backup() -> Result<Results, Failure> {
     let file = file.map_err(FileError::new("create", &part))?;
     let done = archive(&part).and_then(|()| {
         file.sync_all().and_then(|()| fs::rename(&part, &path)).map_err(FileError::new("write", &part))?;
-        crate::files::sync_dir(&path).map_err(FileError::new("write", &path))?;
+        sync_dir(&path).map_err(FileError::new("write", &path))?;
         Ok(())
     });
     if done.is_err() {
@@ -89,6 +92,7 @@ fn data_root() -> Result<Option<PathBuf>, FileError> {
 
 pub(super) fn restore(event: Event) -> Result<Results, Failure> {
     let Archive { path } = tools::action_get()?;
+    finish_restore()?;
     if !path.is_file() {
         return fail(format!("{} is not there on this unit's machine", path.display()));
     }
@@ -111,49 +115,65 @@ pub(super) fn restore(event: Event) -> Result<Results, Failure> {
         unpack(&path, &root, &["--strip-components=1", "data/records", "data/images"], &owner)?;
         places.extend([root.join("records"), root.join("images")]);
     }
+    // It does not come back by itself, should the machine be started again meanwhile.
     daemon::stop()?;
+    write(Path::new(SWAPPING), &[][..], 0o600, None)?;
     for place in &places {
         swap(place)?;
     }
     // It is made anew from the records.
     remove_tree(&Path::new(BASE_DIR).join("index"))?;
     let status = reconcile(event.clone())?;
-    let Ok(summary) = daemon::summary() else {
-        undo_restore()?;
+    let summary = daemon::summary().and_then(Question::answer);
+    finish_restore()?;
+    let Ok(summary) = summary else {
         reconcile(event)?;
         return fail(format!(
             "the registry does not serve with what was restored, all is as before: {}",
             status.message()
         ));
     };
-    for place in &places {
-        remove_tree(&beside(place, BEFORE))?;
-        remove_tree(&place.with_file_name(NEW))?;
-    }
     let mut results = vec![result("applications", summary.applications), result("bytes", summary.bytes)];
     results.extend(daemon::certificate()?.iter().flat_map(described));
     Ok(results)
 }
 
-/// Puts back what a restore that was cut off has moved.
+/// Ends a restoration, also one that was cut off: where the registry serves with what was restored, that stays, for it may
+/// have answered somebody since; else all is put back.
 ///
 /// # Errors
 /// Where that fails.
-pub fn undo_restore() -> Result<(), FactError> {
+pub fn finish_restore() -> Result<(), FactError> {
     let mut places = vec![PathBuf::from(BASE_DIR).join("certs")];
     if let Some(root) = data_root()? {
         places.extend([root.join("records"), root.join("images")]);
     }
-    if places.iter().any(|place| beside(place, BEFORE).exists()) {
-        daemon::stop()?;
-    }
-    for place in places {
-        let before = beside(&place, BEFORE);
-        if before.exists() {
-            remove_tree(&place)?;
-            fs::rename(&before, &place).map_err(FileError::new("put back", &place))?;
+    let marker = Path::new(SWAPPING);
+    if marker.exists() {
+        if places.iter().any(|place| restored(place).exists())
+            || daemon::summary().and_then(Question::answer).is_err()
+        {
+            put_back(&places)?;
+            remove_tree(&Path::new(BASE_DIR).join("index"))?;
         }
+        remove(marker)?;
+        sync_dir(marker).map_err(FileError::new("remove", marker))?;
+    }
+    for place in &places {
+        remove_tree(&beside(place, BEFORE))?;
         remove_tree(&place.with_file_name(NEW))?;
+    }
+    Ok(())
+}
+
+fn put_back(places: &[PathBuf]) -> Result<(), FactError> {
+    daemon::stop()?;
+    for place in places {
+        let before = beside(place, BEFORE);
+        if before.exists() {
+            remove_tree(place)?;
+            move_to(&before, place)?;
+        }
     }
     Ok(())
 }
@@ -184,20 +204,29 @@ fn unpack(archive: &Path, directory: &Path, members: &[&str], owner: &str) -> Re
     arguments.extend(members);
     run("tar", &arguments, &[], None).and_then(Ran::ok)?;
     run("chown", &["--recursive", owner, &target], &[], None).and_then(Ran::ok)?;
+    // `tar` leaves it to the kernel when its files reach the disk.
+    run("sync", &["--file-system", &target], &[], None).and_then(Ran::ok)?;
     Ok(())
 }
 
 fn swap(place: &Path) -> Result<(), FileError> {
-    let new = place.with_file_name(NEW).join(place.file_name().unwrap_or_default());
     let before = beside(place, BEFORE);
-    remove_tree(&before)?;
     if place.exists() {
-        fs::rename(place, &before).map_err(FileError::new("move", place))?;
+        move_to(place, &before)?;
     } else {
         // So that its absence is put back, too.
         create_dirs(&before)?;
     }
-    fs::rename(&new, place).map_err(FileError::new("move", &new))
+    move_to(&restored(place), place)
+}
+
+fn move_to(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).and_then(|()| sync_dir(to)).map_err(FileError::new("move", from))
+}
+
+/// Where a part is unpacked.
+fn restored(place: &Path) -> PathBuf {
+    place.with_file_name(NEW).join(place.file_name().unwrap_or_default())
 }
 
 fn beside(place: &Path, suffix: &str) -> PathBuf {

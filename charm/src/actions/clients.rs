@@ -33,7 +33,7 @@ pub(super) fn register() -> Result<Results, Failure> {
         arguments.extend(["--name", name]);
     }
     daemon::aar(&arguments, Some(certificate.to_pem().as_bytes()))?;
-    let trusted = daemon::certificates(false)?;
+    let trusted = daemon::certificates(false)?.answer()?;
     let known = trusted.iter().find(|known| known.fingerprint == certificate.fingerprint);
     Ok(known.map(described).unwrap_or_default())
 }
@@ -52,7 +52,7 @@ pub(super) fn list() -> Result<Results, Failure> {
         arguments.push("--revoked");
     }
     let clients = daemon::aar(&arguments, None)?.stdout();
-    let count = daemon::certificates(revoked.unwrap_or(false))?.len();
+    let count = daemon::certificates(revoked.unwrap_or(false))?.answer()?.len();
     Ok(vec![result("count", count), result("clients", clients.trim_end())])
 }
 
@@ -62,7 +62,7 @@ struct One {
 }
 
 pub(super) fn remove() -> Result<Results, Failure> {
-    let known = find(&daemon::certificates(false)?)?;
+    let known = find(&daemon::certificates(false)?.answer()?)?;
     let fingerprint = known.fingerprint.to_string();
     let relations: Vec<_> = known.sources.iter().filter_map(|source| source.strip_prefix(SOURCE)).collect();
     if relations.is_empty() {
@@ -79,8 +79,8 @@ pub(super) fn remove() -> Result<Results, Failure> {
 }
 
 pub(super) fn revoke() -> Result<Results, Failure> {
-    let mut all = daemon::certificates(false)?;
-    all.extend(daemon::certificates(true)?);
+    let mut all = daemon::certificates(false)?.answer()?;
+    all.extend(daemon::certificates(true)?.answer()?);
     let known = find(&all)?;
     daemon::aar(&["trust", "revoke", "--yes", &known.fingerprint.to_string()], None)?;
     Ok(described(&known))

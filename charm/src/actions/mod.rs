@@ -5,5 +5,5 @@ mod clients;
 mod maintenance;
 mod run;
 
-pub use backup::undo_restore;
+pub use backup::finish_restore;
 pub use run::run;

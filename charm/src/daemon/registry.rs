@@ -6,12 +6,13 @@ use aar_model::{Fingerprint, Role};
 use serde::Deserialize;
 
 use super::places::BASE_DIR;
-use crate::command::{CommandError, Ran, run};
+use crate::command::{CommandError, Question, Ran, Started, run, spawn};
 use crate::files::{self, FileError};
 use crate::relation::Certificate;
 
 /// The command line.
 pub const AAR: &str = "/usr/local/bin/aar";
+const ENVIRONMENT: (&str, &str) = ("AAR_BASE_DIR", BASE_DIR);
 const CERTIFICATE: &str = "/var/lib/aar/certs/server.crt";
 
 /// What the daemon tells of itself.
@@ -31,13 +32,13 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-/// Asks the daemon.
+/// Asks the daemon what it tells of itself.
 ///
 /// # Errors
-/// What `aar` says.
-pub fn summary() -> Result<Summary, CommandError> {
+/// Where `aar` cannot be run.
+pub fn summary() -> Result<Question<Summary>, CommandError> {
     // The daemon of this machine, whatever configuration root has for the command line.
-    aar(&["status", "--config", "/dev/null", "--format", "json"], None)?.json()
+    ask(&["status", "--config", "/dev/null", "--format", "json"])
 }
 
 /// A certificate of the trust store.
@@ -53,13 +54,20 @@ pub struct Trusted {
     pub sources: Vec<String>,
 }
 
-/// The certificates that are trusted, or those that are revoked.
-pub fn certificates(revoked: bool) -> Result<Vec<Trusted>, CommandError> {
+/// Asks for the certificates that are trusted, or for those that are revoked.
+///
+/// # Errors
+/// Where `aar` cannot be run.
+pub fn certificates(revoked: bool) -> Result<Question<Vec<Trusted>>, CommandError> {
     let mut arguments = vec!["trust", "list", "--format", "json"];
     if revoked {
         arguments.push("--revoked");
     }
-    aar(&arguments, None)?.json()
+    ask(&arguments)
+}
+
+fn ask<T>(arguments: &[&str]) -> Result<Question<T>, CommandError> {
+    spawn(AAR, arguments, &[ENVIRONMENT], None).map(Started::asks)
 }
 
 /// Runs `aar` and answers what it has written.
@@ -75,7 +83,7 @@ pub fn aar(arguments: &[&str], input: Option<&[u8]>) -> Result<Ran, CommandError
 /// # Errors
 /// Where it cannot be run.
 pub fn run_aar(arguments: &[&str], input: Option<&[u8]>) -> Result<Ran, CommandError> {
-    run(AAR, arguments, &[("AAR_BASE_DIR", BASE_DIR)], input)
+    run(AAR, arguments, &[ENVIRONMENT], input)
 }
 
 /// The registry's own certificate, once it has one.

@@ -7,7 +7,7 @@ use aar_model::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::registry::summary;
-use crate::command::{CommandError, Ran, run};
+use crate::command::{CommandError, Question, Ran, Started, run, spawn};
 use crate::files::FileError;
 use crate::status::{chain, one_line};
 use crate::workload::{STATE, note, write_note};
@@ -28,9 +28,14 @@ pub struct Service {
 
 impl Service {
     /// Asks systemd.
-    pub fn look() -> Result<Self, CommandError> {
+    pub fn ask() -> Result<Started, CommandError> {
         let arguments = ["show", UNIT, "--property=ActiveState,SubState,UnitFileState"];
-        let text = run("systemctl", &arguments, &[], None)?.ok()?.stdout();
+        spawn("systemctl", &arguments, &[], None)
+    }
+
+    /// What systemd answers.
+    pub fn read(asked: Started) -> Result<Self, CommandError> {
+        let text = asked.wait()?.ok()?.stdout();
         let value = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
@@ -112,7 +117,7 @@ pub fn reload(address: &str) -> Result<(), String> {
     systemctl(&["reload", UNIT]).map_err(|error| last_words(&error))?;
     let begun = Instant::now();
     loop {
-        match summary() {
+        match summary().and_then(Question::answer) {
             Ok(summary) if summary.address == address => return Ok(()),
             Err(error) if begun.elapsed() > RELOAD => return Err(last_words(&error)),
             Ok(summary) if begun.elapsed() > RELOAD => {

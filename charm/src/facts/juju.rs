@@ -32,16 +32,19 @@ pub struct Juju {
 impl Juju {
     /// Asks the agent. Each question costs it some 50 ms, so none is asked in vain.
     pub fn gather(event: Event) -> Result<Self, CommandError> {
-        let options = Options::read(&tools::config()?);
-        let goal = tools::goal_state()?;
-        let memory = Memory::read(&tools::state()?);
+        let (config, goal, state) = (tools::config()?, tools::goal_state()?, tools::state()?);
+        let endpoints =
+            [Role::Client, Role::Publisher].map(|role| (role, tools::relation_ids(role.as_str())));
+        let options = Options::read(&config.answer()?);
+        let goal = goal.answer()?;
+        let memory = Memory::read(&state.answer()?.unwrap_or_default());
         let mut relations = Vec::new();
-        for role in [Role::Client, Role::Publisher] {
-            relations.extend(relations_of(role, &options)?);
+        for (role, ids) in endpoints {
+            relations.extend(relations_of(role, &ids?.answer()?, &options)?);
         }
         // An observer is on the same machine, so that its relation is never one of another model.
         let observers = match goal.relations.get(OBSERVER) {
-            Some(_) => tools::relation_ids(OBSERVER)?,
+            Some(_) => tools::relation_ids(OBSERVER)?.answer()?,
             None => Vec::new(),
         };
         let observed = if observers.is_empty() { Ok(None) } else { cos::config(&event).map(Some) };
@@ -61,17 +64,17 @@ impl Juju {
 
 const OBSERVER: &str = "cos-agent";
 
-fn relations_of(role: Role, options: &Options) -> Result<Vec<Relation>, CommandError> {
+fn relations_of(role: Role, ids: &[String], options: &Options) -> Result<Vec<Relation>, CommandError> {
     let mut found = Vec::new();
     // One address for all relations of an endpoint in this model.
     let mut local = None;
-    for id in tools::relation_ids(role.as_str())? {
-        let names = tools::relation_list(&id)?;
+    for id in ids {
+        let names = tools::relation_list(id)?;
         let address = if options.location.is_some() || names.is_empty() {
             String::new()
         } else if names[0].starts_with("remote-") {
             // Those of another model may have to come another way.
-            tools::ingress_address(role.as_str(), Some(&id))?
+            tools::ingress_address(role.as_str(), Some(id))?
         } else {
             match &local {
                 Some(address) => String::clone(address),
@@ -80,10 +83,10 @@ fn relations_of(role: Role, options: &Options) -> Result<Vec<Relation>, CommandE
         };
         let mut units = Vec::new();
         for name in names {
-            let told = relation::read(&tools::relation_get(&id, &name)?, role);
+            let told = relation::read(&tools::relation_get(id, &name)?, role);
             units.push((name, told));
         }
-        found.push(Relation { id, role, address, units });
+        found.push(Relation { id: id.clone(), role, address, units });
     }
     Ok(found)
 }

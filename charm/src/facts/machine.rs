@@ -7,7 +7,7 @@ use aar_model::{Digest, Fingerprint};
 
 use super::all::Run;
 use super::juju::Juju;
-use crate::command::CommandError;
+use crate::command::{CommandError, Question, Started};
 use crate::daemon::{self, Applied, Service, Settings, Summary, Trusted};
 use crate::event::{Event, Kind};
 use crate::files::{self, FileError, Owner};
@@ -71,33 +71,57 @@ pub enum FactError {
     Command(#[from] CommandError),
 }
 
-impl Machine {
-    /// Looks at the machine. What it is looked at for depends on what happened: some of it takes long.
-    pub fn gather(juju: &Juju, run: &Run, before: Option<&Self>) -> Result<Self, FactError> {
+/// What systemd and the registry were asked, and where they stand. Their answers take as long as all the rest.
+pub struct Asked {
+    notes: Notes,
+    owner: Option<Owner>,
+    base_is_owned: bool,
+    service: Started,
+    summary: Result<Question<Summary>, CommandError>,
+    /// Nobody is asked where the registry is not installed.
+    trusted: Option<Result<Question<Vec<Trusted>>, CommandError>>,
+}
+
+impl Asked {
+    /// Asks what does not depend on what Juju says, which can be asked meanwhile.
+    pub fn of_the_machine(event: &Event, run: &Run) -> Result<Self, FactError> {
         let place = Place::default();
         let mut notes = place.notes()?;
-        // What somebody has removed is not installed.
-        notes.installed = notes.installed.filter(|version| place.is_complete(version));
+        // What somebody has removed is not installed. What a run that was cut off has removed in part is to be removed yet.
+        let leaves = matches!(event.kind, Kind::Stop | Kind::Remove);
+        notes.installed = notes.installed.filter(|version| leaves || place.is_complete(version));
+        let is_installed = notes.installed.is_some() || (notes.pending.is_some() && run.installed);
+        let owner = files::owner(daemon::USER);
+        let base_is_owned = owner.is_some_and(is_base_owned);
+        Ok(Self {
+            notes,
+            owner,
+            base_is_owned,
+            service: Service::ask()?,
+            summary: daemon::summary(),
+            trusted: (is_installed && base_is_owned).then(|| daemon::certificates(false)),
+        })
+    }
+}
+
+impl Machine {
+    /// Looks at the machine. What it is looked at for depends on what happened: some of it takes long.
+    pub fn gather(juju: &Juju, asked: Asked, before: Option<&Self>) -> Result<Self, FactError> {
+        let place = Place::default();
+        let Asked { notes, owner, base_is_owned, service, summary, trusted } = asked;
         let (source, resource_problem) = match before {
             // The charm's files do not change while it runs.
             Some(before) => (before.source.clone(), before.resource_problem.clone()),
             None => source(&place, &notes, &juju.event)?,
         };
-        let is_installed = notes.installed.is_some() || (notes.pending.is_some() && run.installed);
-        let owner = files::owner(daemon::USER);
-        let base_is_owned = owner.is_some_and(is_base_owned);
-        let service = Service::look()?;
-        let summary = service.is_up().then(|| daemon::summary().map_err(|error| chain(&error)));
-        let (mut trusted, mut revoked) = (Ok(Vec::new()), Vec::new());
-        if is_installed && base_is_owned {
-            trusted = daemon::certificates(false).map_err(|error| chain(&error));
-            if trusted.as_ref().is_ok_and(|known| brings_others(juju, known)) {
-                match daemon::certificates(true) {
-                    Ok(all) => revoked = all.into_iter().map(|certificate| certificate.fingerprint).collect(),
-                    Err(error) => trusted = Err(chain(&error)),
-                }
-            }
-        }
+        let service = Service::read(service)?;
+        let summary = summary.and_then(Question::answer).map_err(|error| chain(&error));
+        let summary = service.is_up().then_some(summary);
+        let (trusted, revoked) = match trusted.map(|asked| known(juju, asked)) {
+            None => (Ok(Vec::new()), Vec::new()),
+            Some(Ok((trusted, revoked))) => (Ok(trusted), revoked),
+            Some(Err(error)) => (Err(chain(&error)), Vec::new()),
+        };
         Ok(Self {
             can_go_back: place.can_go_back(),
             notes,
@@ -119,6 +143,21 @@ impl Machine {
             data_is_mounted: is_mounted(daemon::DATA),
         })
     }
+}
+
+/// The certificates that are trusted, and those that relations bring and that were revoked, which are asked for only where
+/// there may be any.
+fn known(
+    juju: &Juju,
+    trusted: Result<Question<Vec<Trusted>>, CommandError>,
+) -> Result<(Vec<Trusted>, Vec<Fingerprint>), CommandError> {
+    let trusted = trusted?.answer()?;
+    let mut revoked = Vec::new();
+    if brings_others(juju, &trusted) {
+        let all = daemon::certificates(true)?.answer()?;
+        revoked.extend(all.into_iter().map(|certificate| certificate.fingerprint));
+    }
+    Ok((trusted, revoked))
 }
 
 /// The program files to install. A resource is asked for only when it can be another one than before.
@@ -165,7 +204,9 @@ fn is_attached(juju: &Juju, before: Option<&Machine>) -> Result<bool, String> {
             | Kind::Remove
             | Kind::DataDetaching
     );
-    if as_remembered && (often || before.is_some()) {
+    // What was found out in this run counts for more than what is remembered.
+    let is_known = before.map_or(often, |before| before.attached == Ok(true));
+    if as_remembered && is_known {
         return Ok(true);
     }
     pro::is_attached(&juju.event.proxies).map_err(|error| error.to_string())

@@ -6,4 +6,4 @@ mod machine;
 
 pub use all::{Facts, Run};
 pub use juju::Juju;
-pub use machine::{FactError, Machine};
+pub use machine::{Asked, FactError, Machine};

@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
@@ -21,8 +20,8 @@ pub(super) type Rule = Arc<dyn Fn(&ToolCall) -> Verdict + Send + Sync>;
 
 /// Answers the hook tools of one unit until it is dropped.
 pub(super) struct Server {
-    socket: PathBuf,
-    ended: Arc<AtomicBool>,
+    listener: Arc<UnixListener>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -32,28 +31,27 @@ impl Server {
         unit: &str,
         socket: PathBuf,
     ) -> Self {
-        let listener = UnixListener::bind(&socket).unwrap();
-        let ended = Arc::new(AtomicBool::new(false));
-        let (state, rule, unit, stop) =
-            (Arc::clone(state), Arc::clone(rule), unit.to_owned(), Arc::clone(&ended));
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if stop.load(Ordering::SeqCst) {
-                    return;
+        let listener = Arc::new(UnixListener::bind(socket).unwrap());
+        let accepting = {
+            let (listener, state, rule, unit) =
+                (Arc::clone(&listener), Arc::clone(state), Arc::clone(rule), unit.to_owned());
+            thread::spawn(move || {
+                while let Ok((stream, _)) = listener.accept() {
+                    let (state, rule, unit) = (Arc::clone(&state), Arc::clone(&rule), unit.clone());
+                    // Hooks may call tools side by side.
+                    thread::spawn(move || serve(&state, &rule, &unit, &stream));
                 }
-                let (state, rule, unit) = (Arc::clone(&state), Arc::clone(&rule), unit.clone());
-                // Hooks may call tools side by side.
-                thread::spawn(move || serve(&state, &rule, &unit, &stream.unwrap()));
-            }
-        });
-        Self { socket, ended }
+            })
+        };
+        Self { listener, accepting: Some(accepting) }
     }
 }
 
 impl Drop for Server {
+    /// The socket's file may be gone with its machine. A listener that stayed would keep all of the machine's files.
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        let _ = UnixStream::connect(&self.socket);
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Read);
+        let _ = self.accepting.take().map(JoinHandle::join);
     }
 }
 

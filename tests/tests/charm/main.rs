@@ -5,6 +5,8 @@
 
 mod actions;
 mod ams;
+mod backup;
+mod kills;
 mod quiet;
 mod relations;
 mod secrets;

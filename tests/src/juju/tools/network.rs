@@ -90,16 +90,21 @@ fn range(arguments: &Arguments) -> Result<PortRange> {
     }
 }
 
+fn refuse_conflict(call: &mut Call, verb: &str, range: &PortRange) -> Result<()> {
+    let unit = call.unit;
+    match call.context_mut().ports.values().flatten().find(|other| other.conflicts(range)) {
+        Some(other) => failed(format!(
+            "cannot {verb} {range} (unit {unit:?}): port range conflicts with {other} (unit {unit:?})"
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn open_port(call: &mut Call, arguments: &Arguments) -> Result<Output> {
     let range = range(arguments)?;
     let endpoints = endpoints(call, arguments)?;
-    let unit = call.unit;
+    refuse_conflict(call, "open", &range)?;
     let ports = &mut call.context_mut().ports;
-    if let Some(other) = ports.values().flatten().find(|other| other.conflicts(&range)) {
-        return failed(format!(
-            "cannot open {range} (unit {unit:?}): port range conflicts with {other} (unit {unit:?})"
-        ));
-    }
     for endpoint in endpoints {
         ports.entry(endpoint).or_default().insert(range);
     }
@@ -109,13 +114,8 @@ pub(super) fn open_port(call: &mut Call, arguments: &Arguments) -> Result<Output
 pub(super) fn close_port(call: &mut Call, arguments: &Arguments) -> Result<Output> {
     let range = range(arguments)?;
     let endpoints = endpoints(call, arguments)?;
-    let unit = call.unit;
+    refuse_conflict(call, "close", &range)?;
     let ports = &mut call.context_mut().ports;
-    if let Some(other) = ports.values().flatten().find(|other| other.conflicts(&range)) {
-        return failed(format!(
-            "cannot close {range} (unit {unit:?}): port range conflicts with {other} (unit {unit:?})"
-        ));
-    }
     for (_, open) in
         ports.iter_mut().filter(|(endpoint, _)| endpoints[0].is_empty() || endpoints.contains(endpoint))
     {
