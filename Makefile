@@ -41,6 +41,7 @@ test: deps ## Run every check and test, as CI does
 	@tests/install-packages.sh systemd iproute2 strace zip prometheus
 	@tests/install-s3-servers.sh $(TARGET)/s3-servers
 	@tests/install-signers.sh $(TARGET)/signers
+	@tests/install-tus.sh $(TARGET)/tus
 	@tests/install-python.sh $(TARGET)/ops tests/ops/requirements.txt
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings

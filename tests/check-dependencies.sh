@@ -5,12 +5,15 @@ set -euo pipefail
 # library, then the workspace's crates that may name it in their manifest
 rules=(
     "sled aar-sled"
+    "bzip2 aar-tests"
+    "tar aar-tests"
     "yaml_serde aar-config aar-tests"
     "openssl aar-cloudfront aar-tls aar-bench aar-tests"
     "hyper@1 aar-api aard aar-client aar-tests"
     "hyper@0.14 aar-s3"
     "rusoto_core aar-s3"
     "rusoto_s3 aar-s3"
+    "tokio-tungstenite aar-api aar-client aar-tests"
     "clap aard aar aar-bench aar-tests"
 )
 status=0

@@ -178,6 +178,13 @@ impl Connection {
         Ok(response)
     }
 
+    /// The line in front of the response that tells to go on with the body.
+    pub fn told(&mut self) -> std::io::Result<String> {
+        let line = self.line()?;
+        while !self.line()?.trim().is_empty() {}
+        Ok(line.trim().to_owned())
+    }
+
     /// Whether the other side has closed the connection, waiting for it.
     pub fn is_closed(&mut self) -> bool {
         self.receive().is_err()

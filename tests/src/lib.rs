@@ -13,8 +13,10 @@ pub mod juju;
 pub mod machine;
 mod ops;
 mod package;
+mod relay;
 pub mod s3;
 mod signers;
+mod tus;
 
 pub use ams::pack_ams;
 pub use certificates::{Person, PersonBuilder};
@@ -23,4 +25,6 @@ pub use edge::{Edge, Object};
 pub use https::{Connection, Response};
 pub use ops::ops_python;
 pub use package::{pack_charm, pack_command};
+pub use relay::{Cut, Relay};
 pub use signers::{Signer, ToSign};
+pub use tus::TusClient;

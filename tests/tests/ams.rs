@@ -116,7 +116,7 @@ fn a_publisher_pushes_lists_and_pulls_under_its_own_certificate() {
     assert_eq!(it.run("pull", &["name=game"]).results["content"], "what is pushed");
     let own = X509::from_pem(it.shown("certificate").as_bytes()).unwrap();
     let own = Fingerprint::of(&own.to_der().unwrap()).to_string();
-    let push = daemon.log().into_iter().find(|entry| entry["method"] == "PUT").unwrap();
+    let push = daemon.log().into_iter().find(|entry| entry["method"] == "PATCH").unwrap();
     assert_eq!(push["fingerprint"], own.as_str());
 }
 

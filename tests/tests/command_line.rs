@@ -343,11 +343,13 @@ fn scripts_can_tell_failures_apart() {
     ] {
         failed(&daemon.aar_as(&publisher, arguments), 3);
     }
-    for (person, word) in [(&stranger, "is not known"), (&revoked, "is revoked")] {
+    for (person, word, remedy) in
+        [(&stranger, "is not known", "aar trust add"), (&revoked, "is revoked", "make a new key")]
+    {
         for arguments in [&["list"][..], &["pull", "game", "1"], &["push", "game", "2", one, "-a", "x86_64"]]
         {
             let said = failed(&daemon.aar_as(person, arguments), 4);
-            assert!(said.contains(word) && said.contains("aar trust add"), "{said}");
+            assert!(said.contains(word) && said.contains(remedy), "{said}");
         }
     }
     for arguments in [

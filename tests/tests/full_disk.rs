@@ -10,6 +10,7 @@ use std::thread;
 
 use aar_model::Digest;
 use aar_tests::{Connection, Daemon, Person, Response};
+use openssl::base64::encode_block;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -236,4 +237,39 @@ fn records_that_find_no_room_are_507_and_change_nothing() {
     assert_eq!(setting.push("tiny", b"tiny").status, 202);
     fs::remove_file(filling).unwrap();
     assert_eq!(setting.push("there", &there).status, 202);
+}
+
+#[test]
+fn an_upload_that_does_not_fit_is_refused_at_once_and_one_that_fits_outlives_a_full_disk() {
+    let Some(setting) = setting() else { return };
+    let image = vec![7; 6 * MIB];
+    let tus = |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        let all = [&[("tus-resumable", "1.0.0")], headers].concat();
+        setting.daemon.connect(Some(&setting.publisher)).request(method, path, &all, body)
+    };
+    let create = |length: usize| {
+        let fingerprint = Digest::of(&image).to_string();
+        let pairs =
+            [("name", "app"), ("version", "1"), ("architecture", "x86_64"), ("fingerprint", &fingerprint)];
+        let pairs = pairs.map(|(key, value)| format!("{key} {}", encode_block(value.as_bytes())));
+        let (length, metadata) = (length.to_string(), pairs.join(","));
+        tus("POST", "/1.0/uploads", &[("upload-length", &length), ("upload-metadata", &metadata)], b"")
+    };
+    let answer = create(SIZE + 1);
+    assert_eq!(answer.status, 507, "{answer:?}");
+    assert_eq!(setting.stored(), [""; 0]);
+
+    let answer = create(image.len());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let path = answer.header("location").unwrap();
+    let filling = setting.disk.fill();
+    let headers = [("content-type", "application/offset+octet-stream"), ("upload-offset", "0")];
+    // Room is set aside for the image; for the note of how much of it came there is none.
+    let answer = tus("PATCH", path, &headers, &image);
+    assert_eq!(answer.status, 507, "{answer:?}");
+    fs::remove_file(filling).unwrap();
+    assert_eq!(tus("HEAD", path, &[], b"").header("upload-offset"), Some("0"));
+    let answer = tus("PATCH", path, &headers, &image);
+    assert_eq!(answer.status, 204, "{answer:?}");
+    assert!(setting.get("/1.0/applications/app/1").body == image);
 }

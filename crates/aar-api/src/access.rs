@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aar_model::{Fingerprint, Role};
-use aar_store::{Standing, Trust, Viewer};
+use aar_store::{BodyError, BodyStream, Standing, Trust, Viewer};
+use futures_util::stream;
 
+use crate::api::Api;
 use crate::error::ApiError;
 
 /// The other end of a connection.
@@ -63,6 +67,20 @@ impl Caller {
     }
 }
 
+/// An image on its way in, which ends with an error once its sender may not push any more. The end is looked at as well:
+/// a slow sender must not outlive its certificate.
+pub(crate) fn while_publisher(api: &Arc<Api>, caller: &Caller, mut body: BodyStream) -> BodyStream {
+    let (api, caller) = (Arc::clone(api), caller.clone());
+    Box::pin(stream::poll_fn(move |cx| {
+        let next = ready!(body.as_mut().poll_next(cx));
+        Poll::Ready(match Access::of(&caller, api.parts.trust.as_ref()) {
+            Access::Administrator | Access::Trusted(Role::Publisher) => next,
+            Access::Trusted(Role::Client) => Some(Err(BodyError::Forbidden)),
+            Access::Untrusted(reason) => Some(Err(BodyError::Untrusted(reason))),
+        })
+    }))
+}
+
 /// What is needed for a request, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
@@ -85,14 +103,24 @@ impl Access {
     pub(crate) fn of(caller: &Caller, trust: &dyn Trust) -> Self {
         match caller.identity {
             Identity::Administrator => Self::Administrator,
-            Identity::Anonymous => Self::Untrusted("no client certificate was shown"),
+            Identity::Anonymous => Self::Untrusted(
+                "no client certificate was shown; show one that the registry's operator has added with `aar trust add`",
+            ),
             Identity::Certificate { fingerprint, not_before, not_after } => {
                 match trust.standing(&fingerprint) {
-                    Standing::Revoked => Self::Untrusted("the client certificate is revoked"),
-                    Standing::Unknown => Self::Untrusted("the client certificate is not known"),
+                    Standing::Revoked => Self::Untrusted(
+                        "the client certificate is revoked, which is final; make a new key and certificate",
+                    ),
+                    Standing::Unknown => Self::Untrusted(
+                        "the client certificate is not known; the registry's operator adds it with `aar trust add`",
+                    ),
                     Standing::Trusted(role) => match unix_now() {
-                        now if now < not_before => Self::Untrusted("the client certificate is not valid yet"),
-                        now if now > not_after => Self::Untrusted("the client certificate has expired"),
+                        now if now < not_before => Self::Untrusted(
+                            "the client certificate is not valid yet; set the clock, or renew the certificate",
+                        ),
+                        now if now > not_after => {
+                            Self::Untrusted("the client certificate has expired; renew it, or set the clock")
+                        }
                         _ => {
                             trust.note_seen(&fingerprint);
                             Self::Trusted(role)

@@ -73,6 +73,7 @@ pub struct Api {
 pub(crate) struct Call<'a> {
     pub(crate) head: &'a Head,
     pub(crate) query: Query<'a>,
+    pub(crate) caller: &'a Caller,
     pub(crate) access: Access,
     pub(crate) id: &'a str,
     pub(crate) route: &'static str,
@@ -96,6 +97,8 @@ impl Api {
     /// From now on `/1.0/status` says that the daemon stops.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        // Whoever sends one goes on once the registry is back, which must not wait for it.
+        self.parts.registry.interrupt_uploads();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -128,7 +131,10 @@ impl Api {
     {
         let begun = Instant::now();
         let id = format!("{:08x}-{:x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed));
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // As HTTP sees it: whoever sends another method gets a body.
+        let is_head = head.method == Method::HEAD;
+        handlers::follow_override(&mut head);
         let access = Access::of(caller, self.parts.trust.as_ref());
 
         // A body that does not belong to a read has to be taken care of all the same.
@@ -148,9 +154,10 @@ impl Api {
             }
             Err(error) => Some(error),
         };
-        if head.method == Method::HEAD {
+        if is_head {
             withhold_body(&mut answer);
         }
+        handlers::say_version(route, &mut answer);
         self.metrics.answered(&head.method, route, answer.status(), begun.elapsed());
         log(&id, caller, &head, answer.status(), failure.as_ref(), begun);
         if let Ok(id) = HeaderValue::try_from(id) {
@@ -188,7 +195,7 @@ impl Api {
             .and_then(|()| Query::parse(head.uri.query(), route.parameters(&head.method)));
         let outcome = match query {
             Ok(query) => {
-                let call = Call { head, query, access, id, route: pattern };
+                let call = Call { head, query, caller, access, id, route: pattern };
                 handlers::handle(self, call, route, body).await
             }
             Err(error) => Err(error),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
+use aar_model::wire::tus;
 use aar_store::{BodyError, Cause, CopyError, Error, RegistryError, TrustError};
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -19,6 +20,14 @@ pub(crate) struct ApiError {
 
 /// Seconds after which a caller may try again where the store is out of reach.
 const RETRY_AFTER_SECONDS: u16 = 30;
+
+/// Seconds after which a caller may try again where an upload is held up.
+const UPLOAD_RETRY_AFTER_SECONDS: u16 = 1;
+
+/// The status that tus has for it.
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
+}
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
@@ -37,16 +46,18 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, message)
     }
 
+    /// `reason` says what mends it, too.
     pub(crate) fn untrusted(reason: &'static str) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            format!("not trusted: {reason}; the registry's operator adds it with `aar trust add`"),
-        )
+        Self::new(StatusCode::UNAUTHORIZED, format!("not trusted: {reason}"))
     }
 
     pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {allowed}"))
             .with_header(ALLOW, HeaderValue::from_static(allowed))
+    }
+
+    pub(crate) fn upgrade_required(message: &'static str, name: HeaderName, value: &'static str) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, message).with_header(name, HeaderValue::from_static(value))
     }
 
     pub(crate) fn too_large(limit: &str) -> Self {
@@ -66,7 +77,7 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).with_cause(cause)
     }
 
-    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some((name, value));
         self
     }
@@ -88,6 +99,9 @@ impl From<Error> for ApiError {
         match error {
             Error::NotFound(_) => Self::not_found(error.to_string()),
             Error::Mismatch { .. } => Self::bad_request(format!("{error}; nothing was kept")),
+            Error::TooLarge(_, ref cause) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{error}: {cause}"))
+            }
             Error::NoSpace(cause) => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "no space is left in the registry's storage; nothing was kept",
@@ -113,12 +127,23 @@ impl From<RegistryError> for ApiError {
             RegistryError::PreconditionFailed(_) => {
                 Self::new(StatusCode::PRECONDITION_FAILED, error.to_string())
             }
+            RegistryError::WrongOffset(offset) => Self::new(StatusCode::CONFLICT, error.to_string())
+                .with_header(HeaderName::from_static(tus::OFFSET), offset.into()),
+            RegistryError::Locked => Self::new(StatusCode::LOCKED, error.to_string())
+                .with_header(RETRY_AFTER, UPLOAD_RETRY_AFTER_SECONDS.into()),
+            RegistryError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            RegistryError::TooLong(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            RegistryError::Interrupted => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                .with_header(RETRY_AFTER, UPLOAD_RETRY_AFTER_SECONDS.into()),
+            RegistryError::Body(BodyError::Checksum) => Self::new(checksum_mismatch(), error.to_string()),
+            RegistryError::Body(BodyError::Untrusted(reason)) => Self::untrusted(reason),
+            RegistryError::Body(BodyError::Forbidden) => Self::forbidden(error.to_string()),
             RegistryError::Body(BodyError::Idle(_)) => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, error.to_string())
             }
             RegistryError::Body(body) => {
                 let BodyError::Cut(cause) = body else { return Self::bad_request(body.to_string()) };
-                Self::bad_request("the body was cut off; nothing was kept").with_cause(cause)
+                Self::bad_request("the body was cut off").with_cause(cause)
             }
             RegistryError::Store(error) => error.into(),
         }

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     certificates: Family<CertificateLabels, Gauge>,
     generation: Gauge,
     degraded: Gauge,
+    listeners: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     /// When the server's certificate expires, Unix seconds.
     certificate_not_after: AtomicI64,
@@ -62,6 +63,15 @@ struct CertificateLabels {
     state: &'static str,
 }
 
+/// A listener that is counted.
+pub(crate) struct Listening(Gauge);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
     pub(crate) fn new(certificate_not_after: i64) -> Self {
         let mut exposition = Exposition::with_prefix("aar");
@@ -75,6 +85,7 @@ impl Metrics {
             certificates: Family::default(),
             generation: Gauge::default(),
             degraded: Gauge::default(),
+            listeners: Gauge::default(),
             certificate_expiry: Gauge::default(),
             certificate_not_after: certificate_not_after.into(),
             exposition: Exposition::default(),
@@ -99,6 +110,7 @@ impl Metrics {
             "Number of changes of the index since the start",
             metrics.generation.clone(),
         );
+        exposition.register("listeners", "Connections that listen to events", metrics.listeners.clone());
         exposition.register(
             "degraded",
             "1 while the storage is out of reach or refuses, so that changes are refused",
@@ -110,6 +122,12 @@ impl Metrics {
             metrics.certificate_expiry.clone(),
         );
         Self { exposition, ..metrics }
+    }
+
+    /// Counts a listener until what this answers is dropped.
+    pub(crate) fn listening(&self) -> Listening {
+        self.listeners.inc();
+        Listening(self.listeners.clone())
     }
 
     /// The server shows another certificate from now on.
@@ -179,6 +197,7 @@ fn name_of(method: &Method) -> &'static str {
         Method::POST => "POST",
         Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
 }

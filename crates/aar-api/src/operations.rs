@@ -8,26 +8,41 @@ use std::time::Duration;
 use aar_model::wire::{API_PREFIX, Operation};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 /// Operations that are kept; beyond it the oldest that has ended is forgotten.
 const KEPT: usize = 512;
 
+/// Changes of operations that a follower may be behind.
+const BACKLOG: usize = 1024;
+
 /// The operations that run, and the latest that have ended, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Operations(Mutex<VecDeque<watch::Receiver<Arc<Operation>>>>);
+#[derive(Debug)]
+pub(crate) struct Operations {
+    known: Mutex<VecDeque<watch::Receiver<Arc<Operation>>>>,
+    changes: broadcast::Sender<Arc<Operation>>,
+}
 
 /// An operation that runs. Dropped before it has succeeded, it has failed.
 #[derive(Debug)]
-pub(crate) struct Running(watch::Sender<Arc<Operation>>);
+pub(crate) struct Running {
+    now: watch::Sender<Arc<Operation>>,
+    changes: broadcast::Sender<Arc<Operation>>,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self { known: Mutex::default(), changes: broadcast::Sender::new(BACKLOG) }
+    }
+}
 
 impl Operations {
     /// Begins an operation on an application.
     pub(crate) fn begin(&self, description: impl Into<String>, application: &str) -> Running {
         let now = Timestamp::now().to_string();
         let path = format!("{API_PREFIX}/applications/{application}");
-        let (sender, receiver) = watch::channel(Arc::new(Operation {
+        let operation = Arc::new(Operation {
             id: Uuid::new_v4().to_string(),
             class: "task".into(),
             description: description.into(),
@@ -39,7 +54,10 @@ impl Operations {
             metadata: Map::new(),
             may_cancel: false,
             err: String::new(),
-        }));
+        });
+        // Nobody may be following.
+        let _ = self.changes.send(Arc::clone(&operation));
+        let (now, receiver) = watch::channel(operation);
         let mut operations = self.lock();
         operations.push_back(receiver);
         if operations.len() > KEPT
@@ -47,7 +65,12 @@ impl Operations {
         {
             operations.remove(ended);
         }
-        Running(sender)
+        Running { now, changes: self.changes.clone() }
+    }
+
+    /// Follows every operation's beginning and end from now on.
+    pub(crate) fn follow(&self) -> broadcast::Receiver<Arc<Operation>> {
+        self.changes.subscribe()
     }
 
     /// All operations, oldest first.
@@ -68,20 +91,19 @@ impl Operations {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<watch::Receiver<Arc<Operation>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Running {
     /// Ends the operation.
     pub(crate) fn succeed(self, metadata: Map<String, Value>) -> Operation {
-        let mut operation = Operation::clone(&self.0.borrow());
-        operation.status = "Success".into();
-        operation.status_code = 200;
-        operation.updated_at = Timestamp::now().to_string();
-        operation.metadata = metadata;
-        self.0.send_replace(Arc::new(operation.clone()));
-        operation
+        let ended = self.end(|operation| {
+            operation.status = "Success".into();
+            operation.status_code = 200;
+            operation.metadata = metadata;
+        });
+        Operation::clone(&ended)
     }
 
     /// Ends the operation with what the caller is told.
@@ -90,19 +112,27 @@ impl Running {
     }
 
     fn end_with(&self, reason: &str) {
-        self.0.send_modify(|operation| {
-            let operation = Arc::make_mut(operation);
+        self.end(|operation| {
             operation.status = "Failure".into();
             operation.status_code = 400;
-            operation.updated_at = Timestamp::now().to_string();
             operation.err = reason.into();
         });
+    }
+
+    fn end(&self, change: impl FnOnce(&mut Operation)) -> Arc<Operation> {
+        let mut operation = Operation::clone(&self.now.borrow());
+        operation.updated_at = Timestamp::now().to_string();
+        change(&mut operation);
+        let ended = Arc::new(operation);
+        self.now.send_replace(Arc::clone(&ended));
+        let _ = self.changes.send(Arc::clone(&ended));
+        ended
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.borrow().status_code < 200 {
+        if self.now.borrow().status_code < 200 {
             self.end_with("it was cut off");
         }
     }

@@ -21,6 +21,9 @@ pub(crate) enum Route {
     Manifest(String, String),
     RegistryApplications,
     RegistryApplication(String),
+    Uploads,
+    Upload(String),
+    Events,
     Operations,
     Operation(String),
     OperationWait(String),
@@ -59,6 +62,9 @@ impl Route {
             }
             ["1.0", "registry", "applications"] => Self::RegistryApplications,
             ["1.0", "registry", "applications", name] => Self::RegistryApplication((*name).into()),
+            ["1.0", "uploads"] => Self::Uploads,
+            ["1.0", "uploads", id] => Self::Upload((*id).into()),
+            ["1.0", "events"] => Self::Events,
             ["1.0", "operations"] => Self::Operations,
             ["1.0", "operations", id] => Self::Operation((*id).into()),
             ["1.0", "operations", id, "wait"] => Self::OperationWait((*id).into()),
@@ -93,6 +99,9 @@ impl Route {
             Self::Manifest(..) => "/1.0/applications/{name}/{version}/manifest",
             Self::RegistryApplications => "/1.0/registry/applications",
             Self::RegistryApplication(_) => "/1.0/registry/applications/{name}",
+            Self::Uploads => "/1.0/uploads",
+            Self::Upload(_) => "/1.0/uploads/{id}",
+            Self::Events => "/1.0/events",
             Self::Operations => "/1.0/operations",
             Self::Operation(_) => "/1.0/operations/{id}",
             Self::OperationWait(_) => "/1.0/operations/{id}/wait",
@@ -126,6 +135,9 @@ impl Route {
             | Self::OperationWait(_)
             | Self::Metrics
             | Self::Summary => "GET, HEAD",
+            Self::Uploads => "OPTIONS, POST",
+            Self::Upload(_) => "HEAD, OPTIONS, PATCH, DELETE",
+            Self::Events => "GET",
             Self::Applications => "GET, HEAD, POST, DELETE",
             Self::Application(_) => "GET, HEAD, PATCH, DELETE",
             Self::Image(..) => "GET, HEAD, PUT, PATCH, DELETE",
@@ -144,6 +156,7 @@ impl Route {
         }
         Ok(match self {
             Self::Root | Self::Service | Self::Status | Self::Version => Need::Nothing,
+            Self::Uploads | Self::Upload(_) => Need::Write,
             _ if self.is_administration() => Need::Administer,
             _ if matches!(*method, Method::GET | Method::HEAD) => Need::Read,
             _ => Need::Write,
@@ -157,6 +170,7 @@ impl Route {
             (Self::Image(..), &Method::PATCH) => &[],
             (Self::Image(..), _) => &["architecture"],
             (Self::RegistryApplications | Self::Operations, _) => &["recursion"],
+            (Self::Events, _) => &["type"],
             (Self::OperationWait(_), _) => &["timeout"],
             (Self::Certificates, &Method::GET | &Method::HEAD) => &["recursion", "revoked"],
             (Self::Certificate(_), &Method::DELETE) => &["source"],

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aar_model::wire::{
@@ -17,37 +17,42 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, IF_RANGE, LOCATION, RANGE, USER_AGENT,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, IF_RANGE, LOCATION,
+    RANGE, USER_AGENT,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 use url::{Position, Url, form_urlencoded};
 
 use crate::connection::{Connection, Endpoint, Request};
 use crate::error::{Error, Result};
+use crate::rate::RateLimit;
 
 /// How long a call may take that moves no image.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
 /// How long a download may pause.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// The largest answer that is held in memory: a list of all applications.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
 
 /// What the header `User-Agent` says.
-const AGENT: &str = concat!("aar/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("aar/", env!("CARGO_PKG_VERSION"));
 
 /// A client of one registry. Calls that follow each other share one connection.
 pub struct Client {
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Path under which the registry lies, where a proxy puts it elsewhere than at the root.
-    prefix: String,
+    pub(crate) prefix: String,
     idle: Mutex<Option<Connection>>,
+    /// Where uploads that are under way are remembered.
+    pub(crate) uploads: Option<PathBuf>,
 }
 
 /// What names an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageAddress {
     /// The application.
     pub name: AppName,
@@ -76,12 +81,41 @@ impl Client {
         let host = url.host_str().ok_or_else(wrong)?.to_owned();
         let port = url.port_or_known_default().ok_or_else(wrong)?;
         let prefix = url.path().trim_end_matches('/').to_owned();
-        Ok(Self { endpoint: Endpoint::Tls { connector, host, port }, prefix, idle: Mutex::default() })
+        Ok(Self {
+            endpoint: Endpoint::tls(connector, host, port),
+            prefix,
+            idle: Mutex::default(),
+            uploads: None,
+        })
     }
 
     /// A client of the daemon that listens on the Unix socket `path`. Nothing is sent yet.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self { endpoint: Endpoint::Unix(path.into()), prefix: String::new(), idle: Mutex::default() }
+        Self {
+            endpoint: Endpoint::unix(path.into()),
+            prefix: String::new(),
+            idle: Mutex::default(),
+            uploads: None,
+        }
+    }
+
+    /// The same client under a limit, which other clients may share. Events do not count.
+    #[must_use]
+    pub fn limited(self, limit: Arc<RateLimit>) -> Self {
+        Self { endpoint: self.endpoint.limited(Some(limit)), ..self }
+    }
+
+    /// From now on remembers in the directory `dir` which uploads are under way, so that another process can go on with a
+    /// push. It is made when it is needed.
+    #[must_use]
+    pub fn remember_uploads(mut self, dir: PathBuf) -> Self {
+        self.uploads = Some(dir);
+        self
+    }
+
+    /// The registry's address.
+    pub(crate) fn address(&self) -> String {
+        format!("{}{}", self.endpoint.authority(), self.prefix)
     }
 
     /// What the service is, and how the caller stands to it.
@@ -102,6 +136,28 @@ impl Client {
             .extend_pairs(filters)
             .finish();
         self.get(format!("{API_PREFIX}/applications?{query}")).await
+    }
+
+    /// All applications with their tag, unless that is still the one that was `seen`.
+    pub async fn applications_since(&self, seen: Option<&str>) -> Result<Option<Listing>> {
+        let path = format!("{API_PREFIX}/applications?recursion=1&limit=-1");
+        let condition = seen.map(|tag| (IF_NONE_MATCH, tag.to_owned()));
+        let call = async {
+            let headers = condition.as_slice();
+            let (connection, response) = self.exchange(&Method::GET, &path, headers, &Bytes::new()).await?;
+            let (status, tag) = (response.status(), header(&response, ETAG.as_str()).map(ToOwned::to_owned));
+            Ok((status, tag, self.finish(connection, response).await?))
+        };
+        let (status, tag, body) = within(Some(CALL_LIMIT), call).await?;
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        Ok(Some(Listing { applications: parse::<Sync<_>>(status, &body)?.metadata, tag }))
+    }
+
+    /// Changes fields of an application; those that are not given stay as they are.
+    pub async fn change_application(&self, name: &AppName, fields: &Map<String, Value>) -> Result<()> {
+        self.change(Method::PATCH, application_path(name), Some(fields)).await
     }
 
     /// One application.
@@ -148,7 +204,11 @@ impl Client {
         if status == StatusCode::TEMPORARY_REDIRECT {
             let (url, fingerprint) = elsewhere(&response)?;
             within(Some(CALL_LIMIT), self.finish(connection, response)).await?;
-            return within(Some(CALL_LIMIT), download_from_store(&url, offset, fingerprint)).await;
+            return within(
+                Some(CALL_LIMIT),
+                download_from_store(&url, self.endpoint.limit(), offset, fingerprint),
+            )
+            .await;
         }
         if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
             let body = within(Some(CALL_LIMIT), self.finish(connection, response)).await?;
@@ -241,7 +301,7 @@ impl Client {
         Ok(self.call::<Sync<T>>(Method::POST, path, None::<&()>, None).await?.metadata)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T> {
         Ok(self.call::<Sync<T>>(Method::GET, path, None::<&()>, Some(CALL_LIMIT)).await?.metadata)
     }
 
@@ -251,7 +311,7 @@ impl Client {
     }
 
     /// One call whose answer fits into memory.
-    async fn call<T: DeserializeOwned>(
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: String,
@@ -288,7 +348,7 @@ impl Client {
 
     /// Sends a request over the idle connection, or a new one, and waits for the head of the answer. A connection that
     /// turns out to be dead is replaced where that cannot do the same thing twice.
-    async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         method: &Method,
         path: &str,
@@ -318,12 +378,34 @@ impl Client {
 
     /// Sends a request whose body can be sent once only, over a connection of its own.
     pub(crate) async fn send_once<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
+        let answer = self.answered_once(request).await?;
+        parse(answer.status(), answer.body())
+    }
+
+    /// One call without a body, of whose answer the head counts.
+    pub(crate) async fn answered(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(HeaderName, String)],
+    ) -> Result<Response<Bytes>> {
+        let call = async {
+            let (connection, response) = self.exchange(method, path, headers, &Bytes::new()).await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let mut answer = Response::new(self.finish(connection, response).await?);
+            (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
+            succeeding(answer)
+        };
+        within(Some(CALL_LIMIT), call).await
+    }
+
+    /// As [`send_once`](Self::send_once), and answers the head, too.
+    pub(crate) async fn answered_once(&self, request: Request) -> Result<Response<Bytes>> {
         let mut connection = self.endpoint.connect().await?;
         let response = connection.exchange(request).await.map_err(|e| Error::Interrupted(e.error.into()))?;
-        let status = response.status();
+        let (head, body) = response.into_parts();
         // The connection ends here: where the registry has answered early, the body is still on its way.
-        let body = collect(response.into_body()).await?;
-        parse(status, &body)
+        succeeding(Response::from_parts(head, collect(body).await?))
     }
 
     pub(crate) fn request<B>(
@@ -345,7 +427,7 @@ impl Client {
     }
 
     /// Reads the answer to its end; the connection is then free for the next call.
-    async fn finish(&self, connection: Connection, response: Response<Incoming>) -> Result<Bytes> {
+    pub(crate) async fn finish(&self, connection: Connection, response: Response<Incoming>) -> Result<Bytes> {
         let body = collect(response.into_body()).await?;
         *self.idle() = Some(connection);
         Ok(body)
@@ -360,6 +442,15 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Client").field(&self.endpoint.authority()).finish()
     }
+}
+
+/// Applications as they were at one moment.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The applications.
+    pub applications: Vec<Application>,
+    /// What tells this moment from others.
+    pub tag: Option<String>,
 }
 
 /// An image on its way.
@@ -384,6 +475,12 @@ impl Download {
             (0, size.ok_or_else(|| missing("content-length"))?)
         };
         Ok(Self { fingerprint, size, offset, body: response.into_body(), _connection: connection })
+    }
+
+    /// What is sent whole by a service that need not say how much it is.
+    pub(crate) fn of_unknown_size(connection: Connection, response: Response<Incoming>) -> Result<Self> {
+        let fingerprint = announced(&response)?;
+        Ok(Self { fingerprint, size: 0, offset: 0, body: response.into_body(), _connection: connection })
     }
 
     /// The next bytes; `None` at the end.
@@ -417,8 +514,13 @@ impl fmt::Debug for Download {
 }
 
 /// Fetches an image from where the registry sends its clients. The URL is a secret: errors name its host only.
-async fn download_from_store(url: &Url, offset: u64, fingerprint: Digest) -> Result<Download> {
-    let endpoint = Endpoint::of_store(url)?;
+async fn download_from_store(
+    url: &Url,
+    limit: Option<Arc<RateLimit>>,
+    offset: u64,
+    fingerprint: Digest,
+) -> Result<Download> {
+    let endpoint = Endpoint::of_store(url)?.limited(limit);
     let mut request = hyper::Request::builder()
         .uri(&url[Position::BeforePath..Position::AfterQuery])
         // As it was signed: without the port that goes without saying.
@@ -459,7 +561,7 @@ fn announced(response: &Response<Incoming>) -> Result<Digest> {
     fingerprint.ok_or_else(|| missing(FINGERPRINT_HEADER))
 }
 
-fn header<'a>(response: &'a Response<Incoming>, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a, B>(response: &'a Response<B>, name: &str) -> Option<&'a str> {
     response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -499,6 +601,13 @@ pub(crate) fn succeeded(operation: Operation) -> Result<Operation> {
     }
 }
 
+fn succeeding(answer: Response<Bytes>) -> Result<Response<Bytes>> {
+    match answer.status() {
+        status if status.is_success() => Ok(answer),
+        status => Err(Error::refused(status, answer.body())),
+    }
+}
+
 fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T> {
     if !status.is_success() {
         return Err(Error::refused(status, body));
@@ -513,7 +622,7 @@ async fn collect(body: Incoming) -> Result<Bytes> {
     }
 }
 
-async fn within<T>(limit: Option<Duration>, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn within<T>(limit: Option<Duration>, call: impl Future<Output = Result<T>>) -> Result<T> {
     match limit {
         None => call.await,
         Some(limit) => timeout(limit, call).await.unwrap_or_else(|_| Err(Error::silent(limit.as_secs()))),

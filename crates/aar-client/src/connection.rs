@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
+use crate::rate::{Limited, RateLimit};
 
 /// For TCP, TLS and HTTP together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -33,8 +35,13 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// A request.
 pub(crate) type Request = hyper::Request<Body>;
 
-/// Where a registry is, or the store of its images.
-pub(crate) enum Endpoint {
+/// Where a registry is, or the store of its images, and how fast bytes may move from and to there.
+pub(crate) struct Endpoint {
+    place: Place,
+    limit: Option<Arc<RateLimit>>,
+}
+
+enum Place {
     /// A host on the network.
     Tls { connector: Connector, host: String, port: u16 },
     /// A store that is reached without TLS: its URLs are signed, and the images are verified.
@@ -44,16 +51,36 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
+    /// A host on the network.
+    pub(crate) fn tls(connector: Connector, host: String, port: u16) -> Self {
+        Self { place: Place::Tls { connector, host, port }, limit: None }
+    }
+
+    /// The daemon on this machine.
+    pub(crate) fn unix(path: PathBuf) -> Self {
+        Self { place: Place::Unix(path), limit: None }
+    }
+
+    /// The same under a limit.
+    pub(crate) fn limited(self, limit: Option<Arc<RateLimit>>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The limit.
+    pub(crate) fn limit(&self) -> Option<Arc<RateLimit>> {
+        self.limit.clone()
+    }
+
     /// Where the registry sends its clients for an image.
     pub(crate) fn of_store(url: &Url) -> Result<Self> {
         let wrong = || Error::Protocol("it sends to an address for the image that cannot be used".to_owned());
         let host = url.host_str().ok_or_else(wrong)?.to_owned();
         let port = url.port_or_known_default().ok_or_else(wrong)?;
         match url.scheme() {
-            "http" => Ok(Self::Plain { host, port }),
+            "http" => Ok(Self { place: Place::Plain { host, port }, limit: None }),
             "https" => {
                 let connector = Connector::public().map_err(|e| Error::Protocol(e.to_string()))?;
-                Ok(Self::Tls { connector, host, port })
+                Ok(Self::tls(connector, host, port))
             }
             _ => Err(wrong()),
         }
@@ -61,17 +88,17 @@ impl Endpoint {
 
     /// The address, for people.
     fn address(&self) -> String {
-        match self {
-            Self::Tls { host, port, .. } | Self::Plain { host, port } => format!("{host}:{port}"),
-            Self::Unix(path) => path.display().to_string(),
+        match &self.place {
+            Place::Tls { host, port, .. } | Place::Plain { host, port } => format!("{host}:{port}"),
+            Place::Unix(path) => path.display().to_string(),
         }
     }
 
     /// What the header `Host` says.
     pub(crate) fn authority(&self) -> String {
-        match self {
-            Self::Tls { .. } | Self::Plain { .. } => self.address(),
-            Self::Unix(_) => "localhost".to_owned(),
+        match self.place {
+            Place::Tls { .. } | Place::Plain { .. } => self.address(),
+            Place::Unix(_) => "localhost".to_owned(),
         }
     }
 
@@ -85,13 +112,10 @@ impl Endpoint {
     }
 
     async fn open(&self) -> Result<Connection> {
-        let io: Box<dyn Io> = match self {
-            Self::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|e| self.unreachable(e))?),
-            Self::Plain { host, port } => Box::new(self.tcp(host, *port).await?),
-            Self::Tls { connector, host, port } => {
-                let tcp = self.tcp(host, *port).await?;
-                Box::new(connector.connect(tcp, bare(host)).await.map_err(|e| self.no_tls(e))?)
-            }
+        let io = self.dial().await?;
+        let io = match self.limit() {
+            None => io,
+            Some(limit) => Box::new(Limited::new(io, limit)),
         };
         let io = TokioIo::new(AnswerFirst { io, closed: false });
         let mut builder = http1::Builder::new();
@@ -103,6 +127,18 @@ impl Endpoint {
             let _ = driver.await;
         });
         Ok(Connection { sender, _task: task })
+    }
+
+    /// Opens what bytes go through; no limit counts there.
+    pub(crate) async fn dial(&self) -> Result<Box<dyn Io>> {
+        Ok(match &self.place {
+            Place::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|e| self.unreachable(e))?),
+            Place::Plain { host, port } => Box::new(self.tcp(host, *port).await?),
+            Place::Tls { connector, host, port } => {
+                let tcp = self.tcp(host, *port).await?;
+                Box::new(connector.connect(tcp, bare(host)).await.map_err(|e| self.no_tls(e))?)
+            }
+        })
     }
 
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream> {
@@ -176,7 +212,7 @@ impl Connection {
 }
 
 /// What bytes go through.
-trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 

@@ -122,13 +122,15 @@ impl Error {
     pub(crate) fn refused(status: StatusCode, body: &[u8]) -> Self {
         let text = match serde_json::from_slice::<wire::Error>(body) {
             Ok(answer) => answer.error,
-            Err(_) => format!("the registry answers {status}"),
+            Err(_) => format!("the server answers {status}"),
         };
         match status.as_u16() {
             401 => Self::Unauthorised(text),
             403 => Self::Forbidden(text),
             404 => Self::NotFound(text),
             409 => Self::Conflict(text),
+            // What these stand for passes.
+            status @ (408 | 423) => Self::Server { status, text },
             400..=499 => Self::BadRequest(text),
             507 => Self::NoSpace(text),
             status => Self::Server { status, text },
@@ -152,7 +154,7 @@ impl Error {
         match self {
             // A URL of the store may have expired on the way; the registry makes another.
             Self::Unreachable { .. } | Self::Interrupted(_) | Self::Store { .. } => true,
-            Self::Server { status, .. } => matches!(status, 500 | 502 | 503 | 504),
+            Self::Server { status, .. } => matches!(status, 408 | 423 | 500 | 502 | 503 | 504),
             _ => false,
         }
     }

@@ -6,11 +6,19 @@
 mod client;
 mod connection;
 mod error;
+mod events;
+mod other;
+mod patience;
 mod progress;
 mod pull;
 mod push;
+mod rate;
+mod upload;
 
-pub use client::{Client, Download, ImageAddress};
+pub use client::{Client, Download, ImageAddress, Listing};
 pub use error::{Error, Result};
+pub use events::Events;
+pub use hyper::Method;
 pub use progress::{Progress, Silent, Step};
 pub use push::{PushOutcome, digest_file};
+pub use rate::RateLimit;

@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use aar_model::wire::Image;
 use aar_model::{Digest, Hasher};
@@ -14,14 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Result};
+use crate::patience::Patience;
 use crate::progress::{Progress, Step};
 use crate::push::{blocking, hash};
 use crate::{Client, Download, ImageAddress};
 
-/// How many times in a row a download may be cut without a byte having come.
-const ATTEMPTS: u32 = 8;
-/// How long the first pause between attempts is; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How many pieces, of 16 to 256 KiB, the network may be ahead of the disk.
 const PIECES_AHEAD: usize = 16;
 /// How much is written at a time.
@@ -65,7 +61,7 @@ impl Client {
         if part.length > expected.size {
             part = blocking(move || part.reset()).await?;
         }
-        let mut fruitless = 0;
+        let mut patience = Patience::default();
         while part.length < expected.size {
             let before = part.length;
             let received = match self.download(image, part.length, &expected.fingerprint).await {
@@ -78,15 +74,7 @@ impl Client {
             };
             match received {
                 Ok(()) => {}
-                Err(e) if e.may_pass() => {
-                    fruitless = if part.length > before { 0 } else { fruitless + 1 };
-                    if fruitless == ATTEMPTS {
-                        return Err(e);
-                    }
-                    let pause = FIRST_PAUSE * 2u32.pow(fruitless);
-                    progress.retry(&e, pause);
-                    tokio::time::sleep(pause).await;
-                }
+                Err(e) if e.may_pass() => patience.pause(e, part.length > before, progress).await?,
                 Err(e) => return Err(e),
             }
         }

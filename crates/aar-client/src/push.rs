@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use aar_model::wire::{Async, FINGERPRINT_HEADER, PushRequest, REQUEST_HEADER};
+use aar_model::wire::{Async, FINGERPRINT_HEADER, Operation, PushRequest, REQUEST_HEADER, RESUMABLE_UPLOADS};
 use aar_model::{Digest, Hasher};
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::client::{image_path, succeeded};
+use crate::connection;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Step};
 use crate::{Client, ImageAddress};
@@ -41,7 +43,8 @@ pub struct PushOutcome {
 }
 
 impl Client {
-    /// Pushes the image in `file`: reads it twice, for its digest and to send it.
+    /// Pushes the image in `file`: reads it twice, for its digest and to send it. Goes on where the connection is cut, if the
+    /// registry can do that.
     pub async fn push(
         &self,
         image: &ImageAddress,
@@ -53,8 +56,14 @@ impl Client {
             let (path, progress) = (file.to_owned(), Arc::clone(progress));
             blocking(move || digest_file(&path, &*progress)).await?
         };
+        let source = Source { file: Arc::new(open), fingerprint, size };
+        // The plain push refuses an image of no bytes.
+        let service = self.service_status().await?;
+        if size > 0 && service.api_extensions.iter().any(|extension| extension == RESUMABLE_UPLOADS) {
+            return self.upload(image, &source, request, progress).await;
+        }
         progress.begin(Step::Sending, 0, size);
-        let body = read_ahead(open, size, Arc::clone(progress)).boxed_unsync();
+        let body = source.body(0, progress);
         let headers = [
             (CONTENT_TYPE, "application/octet-stream".to_owned()),
             (HeaderName::from_static(FINGERPRINT_HEADER), fingerprint.to_string()),
@@ -62,8 +71,29 @@ impl Client {
         ];
         let request = self.request(&Method::PUT, &image_path(image), &headers, body)?;
         let answer: Async = self.send_once(request).await?;
-        let outcome = serde_json::Value::Object(succeeded(answer.metadata)?.metadata);
+        PushOutcome::of(answer.metadata)
+    }
+}
+
+impl PushOutcome {
+    /// What the operation of a push tells.
+    pub(crate) fn of(operation: Operation) -> Result<Self> {
+        let outcome = serde_json::Value::Object(succeeded(operation)?.metadata);
         serde_json::from_value(outcome).map_err(|e| Error::Protocol(e.to_string()))
+    }
+}
+
+/// An image in a file.
+pub(crate) struct Source {
+    file: Arc<File>,
+    pub(crate) fingerprint: Digest,
+    pub(crate) size: u64,
+}
+
+impl Source {
+    /// The image from byte `offset` on.
+    pub(crate) fn body(&self, offset: u64, progress: &Arc<dyn Progress>) -> connection::Body {
+        read_ahead(Arc::clone(&self.file), offset, self.size, Arc::clone(progress)).boxed_unsync()
     }
 }
 
@@ -98,7 +128,7 @@ pub(crate) fn hash(file: &mut File, progress: &dyn Progress) -> io::Result<(Hash
 }
 
 /// JSON whose text is ASCII, as a header's value must be.
-fn ascii_json(value: &impl Serialize) -> Result<String> {
+pub(crate) fn ascii_json(value: &impl Serialize) -> Result<String> {
     let json = serde_json::to_string(value).map_err(|e| Error::Protocol(e.to_string()))?;
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
@@ -114,33 +144,42 @@ fn ascii_json(value: &impl Serialize) -> Result<String> {
     Ok(ascii)
 }
 
-/// Reads `size` bytes of `file` on a thread of its own, a few blocks ahead of who takes them.
-fn read_ahead(mut file: File, size: u64, progress: Arc<dyn Progress>) -> FileBody {
+/// Reads `file` from byte `offset` to byte `end` on a thread of its own, a few blocks ahead of who takes them.
+pub(crate) fn read_ahead(
+    file: Arc<File>,
+    mut offset: u64,
+    end: u64,
+    progress: Arc<dyn Progress>,
+) -> FileBody {
     let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
+    let left = end - offset;
     spawn_blocking(move || {
-        let mut left = size;
-        while left > 0 {
-            let mut block = Vec::with_capacity(BLOCK);
-            let read = (&mut file).take(left.min(BLOCK as u64)).read_to_end(&mut block);
-            let block = match read {
+        while offset < end {
+            let mut block = vec![0; usize::try_from(end - offset).map_or(BLOCK, |left| left.min(BLOCK))];
+            let block = match file.read_at(&mut block, offset) {
                 Ok(0) => Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     "the file became shorter while it was sent",
                 )),
-                Ok(_) => Ok(Bytes::from(block)),
+                Ok(read) => {
+                    offset += read as u64;
+                    block.truncate(read);
+                    Ok(Bytes::from(block))
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => Err(e),
             };
-            left -= block.as_ref().map_or(left, |block| block.len() as u64);
-            if sender.blocking_send(block).is_err() {
+            let failed = block.is_err();
+            if sender.blocking_send(block).is_err() || failed {
                 return; // the request is over
             }
         }
     });
-    FileBody { blocks, left: size, progress }
+    FileBody { blocks, left, progress }
 }
 
 /// A body that comes from a file.
-struct FileBody {
+pub(crate) struct FileBody {
     blocks: mpsc::Receiver<io::Result<Bytes>>,
     left: u64,
     progress: Arc<dyn Progress>,

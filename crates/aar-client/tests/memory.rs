@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 
 use aar_client::digest_file;
 use aar_model::wire::{Image, PushRequest};
-use support::{Head, Server, address, answer, silent, swallow};
+use support::{Server, address, answer, read_of_old, silent, swallow};
 
 const LENGTH: u64 = 256 * 1024 * 1024;
 const LIMIT_KIB: u64 = 48 * 1024;
@@ -17,7 +17,7 @@ const LIMIT_KIB: u64 = 48 * 1024;
 #[tokio::test]
 async fn images_pass_through_in_constant_memory() {
     let server = Server::start(|_, stream| {
-        let Some(head) = Head::read(stream) else { return };
+        let Some(head) = read_of_old(stream) else { return };
         if head.line.starts_with("PUT") {
             swallow(stream, LENGTH);
             let (fingerprint, size) = (head.get("x-ams-fingerprint").unwrap(), LENGTH);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aar_model::Digest;
-use aar_store::{BlobInfo, Blobs, ByteStream, Error, Result, Upload, image_key, parse_image_key};
+use aar_store::{BlobInfo, Blobs, ByteStream, Error, Result, Upload, Uploads, image_key, parse_image_key};
 use async_trait::async_trait;
 use rustix::fs::Stat;
 use tracing::warn;
@@ -30,6 +30,10 @@ impl FsBlobs {
     }
 
     pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    pub(crate) fn shared_root(&self) -> &Arc<Root> {
         &self.root
     }
 }
@@ -83,6 +87,10 @@ impl Blobs for FsBlobs {
             Ok(swept + sweep_below(&records).map_err(|source| error("sweep", &records, source))?)
         })
         .await
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self
     }
 }
 

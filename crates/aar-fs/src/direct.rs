@@ -48,6 +48,11 @@ impl DirectFile {
         Ok(())
     }
 
+    /// Brings to disk what was written. What lies in the buffer stays there.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Writes what is left. It is on disk once the file is synchronised.
     pub(crate) fn finish(mut self) -> io::Result<File> {
         if !self.filled.is_multiple_of(ALIGNMENT) {

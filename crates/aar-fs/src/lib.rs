@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <root>/.lock                                   held by the process that has the root open
-//! <root>/uploads/<unique>                        images on their way in
+//! <root>/uploads/.writing-<unique>               images on their way in
+//! <root>/uploads/<32 digits>.{image,json}        images that may come in several goes
 //! <root>/images/sha256/<2 digits>/<64 digits>    images
 //! <root>/records/applications/<name>/*.json      records
 //! <certs>/{clients,publishers,revoked}/<64 digits>.{crt,json}
@@ -10,6 +11,7 @@
 //!
 //! Files are 0600 and directories 0700. What is answered is durable: data, names and the directories that hold them.
 
+mod batches;
 mod blobs;
 mod check;
 mod direct;
@@ -21,6 +23,7 @@ mod records;
 mod root;
 mod trust;
 mod upload;
+mod uploads;
 
 pub use blobs::FsBlobs;
 pub use records::FsRecords;

@@ -1,11 +1,8 @@
 //! An image on its way in.
-//!
-//! Chunks are gathered into batches. A batch is hashed and written on a thread of its own while the next one is gathered,
-//! and no thread waits for a sender: however many are slow, none is held up by another.
 
+use std::fs::File;
 use std::io;
-use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use aar_model::{Digest, Hasher};
@@ -16,36 +13,18 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tempfile::TempPath;
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::batches::{Batches, Sink};
 use crate::direct::DirectFile;
 use crate::durable::{TEMPORARY, create_dirs, open_file, parent, sync_dir};
-use crate::error::{blocking, error, joined};
+use crate::error::{blocking, error};
 use crate::root::{Root, UPLOADS};
 
-/// Bytes, and chunks, that are worth a thread's attention.
-const BATCH: usize = 256 * 1024;
-const BATCH_CHUNKS: usize = 256;
-/// How many times as much is gathered while the thread is busy, before the sender has to wait.
-const AHEAD: usize = 2;
-
 /// An image that is being received.
-pub(crate) struct FsUpload {
-    /// The directory of uploads, for errors.
-    path: PathBuf,
-    state: State,
-    batch: Vec<Bytes>,
-    batched: usize,
-}
-
-enum State {
-    Idle(Box<Received>),
-    Busy(JoinHandle<io::Result<Box<Received>>>),
-    Failed,
-}
+pub(crate) struct FsUpload(Batches<Received>);
 
 /// What has been written.
-struct Received {
+pub(crate) struct Received {
     root: Arc<Root>,
     image: Digest,
     declared: Option<u64>,
@@ -66,65 +45,18 @@ impl FsUpload {
             }
         })
         .await?;
-        Ok(Self { path, state: State::Idle(Box::new(received)), batch: Vec::new(), batched: 0 })
-    }
-
-    /// Waits until the thread has written its batch.
-    async fn idle(&mut self) -> Result<()> {
-        if let State::Busy(writing) = &mut self.state {
-            self.state = match joined(writing.await) {
-                Ok(received) => State::Idle(received),
-                Err(source) => {
-                    self.state = State::Failed;
-                    return Err(error("write an image to", &self.path, source));
-                }
-            };
-        }
-        Ok(())
-    }
-
-    /// Hands the batch to the thread, once that is idle.
-    async fn hand_over(&mut self) -> Result<()> {
-        self.idle().await?;
-        let State::Idle(mut received) = mem::replace(&mut self.state, State::Failed) else {
-            return Err(error(
-                "write an image to",
-                &self.path,
-                io::Error::other("the upload has failed before"),
-            ));
-        };
-        let batch = mem::take(&mut self.batch);
-        self.batched = 0;
-        self.state = State::Busy(spawn_blocking(move || received.write(&batch).map(|()| received)));
-        Ok(())
+        Ok(Self(Batches::new(path, received)))
     }
 }
 
 #[async_trait]
 impl Upload for FsUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        if !chunk.is_empty() {
-            self.batched += chunk.len();
-            self.batch.push(chunk);
-        }
-        let enough = |times| self.batched >= times * BATCH || self.batch.len() >= times * BATCH_CHUNKS;
-        let busy = matches!(&self.state, State::Busy(writing) if !writing.is_finished());
-        if enough(1) && !busy || enough(AHEAD) {
-            self.hand_over().await?;
-        }
-        Ok(())
+        self.0.write(chunk).await
     }
 
-    async fn commit(mut self: Box<Self>) -> Result<u64> {
-        self.hand_over().await?;
-        self.idle().await?;
-        let State::Idle(received) = mem::replace(&mut self.state, State::Failed) else {
-            return Err(error(
-                "write an image to",
-                &self.path,
-                io::Error::other("the upload has failed before"),
-            ));
-        };
+    async fn commit(self: Box<Self>) -> Result<u64> {
+        let received = self.0.finish().await?;
         blocking(move || received.commit()).await
     }
 }
@@ -134,24 +66,10 @@ impl Received {
         let (file, path) = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(uploads)?.into_parts();
         let temporary = Temporary(Some(path));
         if let Some(size @ 1..) = declared {
-            // Tells now whether there is room. Where the file system cannot, writing will tell.
-            if let Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
-                fallocate(&file, FallocateFlags::KEEP_SIZE, 0, size)
-            {
-                return Err(full.into());
-            }
+            reserve(&file, size)?;
         }
         let file = DirectFile::new(file);
         Ok(Self { root, image, declared, file, temporary, hasher: Hasher::default(), size: 0 })
-    }
-
-    fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
-        for chunk in batch {
-            self.hasher.update(chunk);
-            self.file.write(chunk)?;
-            self.size += chunk.len() as u64;
-        }
-        Ok(())
     }
 
     fn commit(self) -> Result<u64> {
@@ -170,12 +88,8 @@ impl Received {
                 // Gives back what was set aside for more.
                 file.set_len(size)?;
             }
-            {
-                let _alone = root.change();
-                create_dirs(parent(&path))?;
-            }
-            let stored = open_file(&path).is_ok_and(|(_, stat)| u64::try_from(stat.st_size) == Ok(size));
-            if stored {
+            prepare(&root, &path)?;
+            if is_stored(&path, size) {
                 temporary.remove()?;
             } else {
                 file.sync_data()?;
@@ -187,6 +101,36 @@ impl Received {
         name().map_err(|source| error("store", &path, source))?;
         Ok(size)
     }
+}
+
+impl Sink for Received {
+    fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
+        for chunk in batch {
+            self.hasher.update(chunk);
+            self.file.write(chunk)?;
+            self.size += chunk.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Tells now whether there is room for `size` bytes. Where the file system cannot, writing will tell.
+pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
+        Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(full.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the directory of an image's path.
+pub(crate) fn prepare(root: &Root, path: &Path) -> io::Result<()> {
+    let _alone = root.change();
+    create_dirs(parent(path))
+}
+
+/// Whether the image of this path, and of `size` bytes, is stored.
+pub(crate) fn is_stored(path: &Path, size: u64) -> bool {
+    open_file(path).is_ok_and(|(_, stat)| u64::try_from(stat.st_size) == Ok(size))
 }
 
 /// The name of a file that has no other name yet. Dropped, it takes the file with it.

@@ -16,6 +16,16 @@ async fn files_keep_the_contract_of_images() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_keep_the_contract_of_uploads() {
+    contract::uploads(async || {
+        let dir = TempDir::new().unwrap();
+        let (blobs, _) = aar_fs::open(dir.path()).await.unwrap();
+        (dir, blobs)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_keep_the_contract_of_records() {
     contract::records(async || {
         let dir = TempDir::new().unwrap();

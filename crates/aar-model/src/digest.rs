@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState as _;
 
 /// The SHA-256 of an image, the name under which it is stored. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,9 +83,15 @@ macro_rules! sha256_newtype {
 sha256_newtype!(Digest);
 sha256_newtype!(Fingerprint);
 
-/// Computes a [`Digest`] over bytes that arrive in pieces.
-#[derive(Clone, Default)]
+/// Computes a [`Digest`] over bytes that arrive in pieces. Serialised, it goes on in another process where it was.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Hasher(sha2::Sha256);
+
+/// Not the state of a hasher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not the state of a SHA-256 that is being computed")]
+pub struct InvalidState;
 
 impl Hasher {
     /// Takes in the next bytes.
@@ -95,6 +102,22 @@ impl Hasher {
     /// The digest of all bytes taken in.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
+    }
+}
+
+impl From<Hasher> for String {
+    fn from(hasher: Hasher) -> Self {
+        hex::encode(hasher.0.serialize())
+    }
+}
+
+impl TryFrom<String> for Hasher {
+    type Error = InvalidState;
+
+    fn try_from(state: String) -> Result<Self, InvalidState> {
+        let state = hex::decode(state).map_err(|_| InvalidState)?;
+        let state = state.as_slice().try_into().map_err(|_| InvalidState)?;
+        sha2::Sha256::deserialize(state).map(Self).map_err(|_| InvalidState)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -131,6 +131,27 @@ pub struct Operation {
     pub err: String,
 }
 
+/// What listeners are told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event<T> {
+    /// `lifecycle` or `operation`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it happened, RFC 3339.
+    pub timestamp: String,
+    /// A [`LifecycleEvent`] or an [`Operation`].
+    pub metadata: T,
+}
+
+/// A change of what the registry holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleEvent {
+    /// What happened, such as `application-version-added`.
+    pub action: String,
+    /// The path of what it happened to.
+    pub source: String,
+}
+
 /// What the service is and how the caller stands to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
@@ -235,15 +256,19 @@ pub struct Image {
 impl Image {
     /// The name of a file that holds the image: `<application>_<version>_<architecture>.<extension>`.
     pub fn file_name(&self, application: &AppName, version: Version) -> String {
-        let extension = match self.media_type.as_str() {
+        format!("{application}_{version}_{}.{}", self.architecture, self.extension())
+    }
+
+    /// What the name of a file that holds the image ends with, after a dot.
+    pub fn extension(&self) -> &'static str {
+        match self.media_type.as_str() {
             "application/x-bzip2" => "tar.bz2",
             "application/zip" => "zip",
             "application/gzip" => "tar.gz",
             "application/x-xz" => "tar.xz",
             "application/zstd" => "tar.zst",
             _ => "img",
-        };
-        format!("{application}_{version}_{}.{extension}", self.architecture)
+        }
     }
 }
 
@@ -285,6 +310,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_end: Option<i64>,
     /// `tcp`, `udp`
+    #[serde(deserialize_with = "null_as_empty")]
     pub protocols: Vec<String>,
     /// Whether it is reachable from outside.
     pub expose: bool,
@@ -302,7 +328,7 @@ pub struct Watchdog {
     /// Whether it is off.
     pub disabled: bool,
     /// Android packages that may come to the front.
-    #[serde(rename = "allowed-packages")]
+    #[serde(rename = "allowed-packages", deserialize_with = "null_as_empty")]
     pub allowed_packages: Vec<String>,
     /// Fields that this registry does not know.
     #[serde(flatten)]
@@ -325,10 +351,16 @@ pub struct Hooks {
 #[serde(default)]
 pub struct Bootstrap {
     /// Files that are kept after it.
+    #[serde(deserialize_with = "null_as_empty")]
     pub keep: Vec<String>,
     /// Fields that this registry does not know.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Takes null for an empty list, as AMS has it.
+fn null_as_empty<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<String>, D::Error> {
+    Option::deserialize(list).map(Option::unwrap_or_default)
 }
 
 /// An application as AMS lists a registry: published versions only.
@@ -363,6 +395,36 @@ pub struct RegistryVersion {
     pub bootstrap: Bootstrap,
     /// `gpu`, `gpu-preferred`, `software`, `vpu` or `unknown`.
     pub video_encoder: String,
+}
+
+/// The extension of the API that stands for uploads which may come in several goes, `/1.0/uploads`.
+pub const RESUMABLE_UPLOADS: &str = "resumable_uploads";
+
+/// The version of the tus protocol that these uploads follow.
+pub const TUS_VERSION: &str = "1.0.0";
+
+/// The headers of the tus protocol.
+pub mod tus {
+    /// The protocol's version; in every request and answer.
+    pub const RESUMABLE: &str = "tus-resumable";
+    /// The versions that the registry knows.
+    pub const VERSION: &str = "tus-version";
+    /// The extensions that the registry knows.
+    pub const EXTENSION: &str = "tus-extension";
+    /// The algorithms that a checksum may be of.
+    pub const CHECKSUM_ALGORITHM: &str = "tus-checksum-algorithm";
+    /// Bytes of the upload that have come.
+    pub const OFFSET: &str = "upload-offset";
+    /// Bytes of the upload in all.
+    pub const LENGTH: &str = "upload-length";
+    /// What the upload is: keys, each with its value in base64.
+    pub const METADATA: &str = "upload-metadata";
+    /// Algorithm and checksum of a body.
+    pub const CHECKSUM: &str = "upload-checksum";
+    /// Until when an upload is kept.
+    pub const EXPIRES: &str = "upload-expires";
+    /// The media type of bodies.
+    pub const MEDIA_TYPE: &str = "application/offset+octet-stream";
 }
 
 /// The metadata of a push, in the header [`REQUEST_HEADER`].

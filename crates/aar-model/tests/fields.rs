@@ -126,6 +126,18 @@ proptest! {
 }
 
 #[test]
+fn lists_that_ams_has_as_null_are_empty() {
+    let sent = json!({
+        "watchdog": {"disabled": true, "allowed-packages": null},
+        "services": [{"port": 1, "protocols": null, "name": "x"}],
+        "bootstrap": {"keep": null}
+    });
+    let fields = VersionFields::parse(sent.as_object().unwrap()).unwrap();
+    assert!(fields.watchdog.disabled && fields.watchdog.allowed_packages.is_empty());
+    assert!(fields.services[0].protocols.is_empty() && fields.bootstrap.keep.is_empty());
+}
+
+#[test]
 fn a_known_field_of_the_wrong_type_is_named() {
     let wrong = json!({ "resources": { "cpus": "four" } });
     let error = ApplicationFields::parse(wrong.as_object().unwrap()).unwrap_err().to_string();

@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aar_model::Digest;
-use aar_store::{BlobInfo, Blobs, ByteStream, Error, Result, Upload, image_key, parse_image_key};
+use aar_store::{BlobInfo, Blobs, ByteStream, Error, Result, Upload, Uploads, image_key, parse_image_key};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tracing::warn;
@@ -67,5 +67,9 @@ impl Blobs for S3Store {
     /// Uploads of this process that are under way are spared.
     async fn sweep_uploads(&self) -> Result<usize> {
         sweep::uploads(self).await.map_err(|error| error.at("sweep uploads below", self.prefix()))
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self
     }
 }

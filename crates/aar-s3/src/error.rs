@@ -66,6 +66,9 @@ pub enum S3Error {
     /// An answer came that cannot be understood.
     #[error("the store's answer makes no sense: {0}")]
     Garbled(String),
+    /// No object can hold the image.
+    #[error("an object has 5 TiB at most")]
+    TooBig(u64),
     /// Any other refusal.
     #[error("the store answers {status} {code}: {message}")]
     Refused {
@@ -169,6 +172,11 @@ impl S3Error {
             if matches!(code.as_str(), "" | "NoSuchKey" | "NotFound" | "NoSuchUpload"))
     }
 
+    /// Whether the store itself says that there is no such upload; a 404 without a name may be of something before it.
+    pub(crate) fn is_no_upload(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "NoSuchUpload")
+    }
+
     /// Whether there may be more behind it: an answer to HEAD has no document, and a wrong key looks like any refusal.
     pub(crate) fn is_unexplained(&self) -> bool {
         matches!(self, Self::Denied { .. })
@@ -199,6 +207,7 @@ impl S3Error {
             {
                 Error::NoSpace(self.into())
             }
+            &Self::TooBig(size) => Error::TooLarge(size, self.into()),
             Self::NoCredentials(_) => Error::OutOfReach(self.into()),
             passing if passing.may_pass() => Error::OutOfReach(self.into()),
             Self::WrongKey { .. } | Self::ClockSkew { .. } | Self::Refused { status: 403, .. } => {

@@ -22,9 +22,12 @@ mod probe;
 mod proxy;
 mod reader;
 mod records;
+mod sending;
+mod spool;
 mod store;
 mod sweep;
 mod upload;
+mod uploads;
 
 pub use check::PermissionCheck;
 pub use error::S3Error;

@@ -39,13 +39,14 @@ impl Live {
         self.images().contains_key(image)
     }
 
-    fn enter(self: &Arc<Self>, image: Digest) -> Entered {
+    /// Notes that an image is being uploaded, until what this answers is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, image: Digest) -> Entered {
         *self.images().entry(image).or_default() += 1;
         Entered { live: self.clone(), image }
     }
 }
 
-struct Entered {
+pub(crate) struct Entered {
     live: Arc<Live>,
     image: Digest,
 }
@@ -75,15 +76,17 @@ struct Begun {
 }
 
 impl Multipart {
-    pub(crate) async fn begin(store: &S3Store, image: Digest) -> Result<Self> {
+    /// Begins an upload, and answers also what sends its parts.
+    pub(crate) async fn begin(store: &S3Store, image: Digest) -> Result<(Self, Sender)> {
         let live = store.live().enter(image);
         let client = store.client().clone();
         let key = store.key(&image_key(&image));
         let id = create(&client, &key).await?;
         let note = store.key(&format!("{NOTES}{image}-{:016x}", fastrand::u64(..)));
+        let sender = Sender { client: client.clone(), key: key.clone(), id: id.clone() };
         let begun = Self(Some(Begun { client, key, id, note, _live: live }));
         begun.note().await?;
-        Ok(begun)
+        Ok((begun, sender))
     }
 
     async fn note(&self) -> Result<()> {
@@ -96,41 +99,11 @@ impl Multipart {
     /// Puts the parts together to an object of `size` bytes.
     pub(crate) async fn complete(mut self, parts: Vec<CompletedPart>, size: u64) -> Result<()> {
         let Some(Begun { client, key, id, .. }) = &self.0 else { return Ok(()) };
-        let parts = CompletedMultipartUpload { parts: Some(parts) };
-        let outcome = client
-            .call(Action::PutObject, |s3| {
-                let request = CompleteMultipartUploadRequest {
-                    bucket: client.bucket(),
-                    key: key.clone(),
-                    upload_id: id.clone(),
-                    multipart_upload: Some(parts.clone()),
-                    ..CompleteMultipartUploadRequest::default()
-                };
-                // An error that comes with status 200 is known by nothing but the tag that it lacks.
-                async move {
-                    s3.complete_multipart_upload(request)
-                        .await
-                        .and_then(|output| tag(output.e_tag.as_deref()))
-                }
-            })
-            .await;
-        if let Err(error) = outcome {
-            // It may have been completed by an attempt whose answer was lost.
-            match client.size(key).await {
-                Ok(Some(stored)) if stored == size => {}
-                _ => return Err(error),
-            }
-        }
+        complete(client, key, id, parts, size).await?;
         if let Some(begun) = self.0.take() {
             begun.forget().await;
         }
         Ok(())
-    }
-
-    /// What sends parts.
-    pub(crate) fn sender(&self) -> Option<Sender> {
-        let Begun { client, key, id, .. } = self.0.as_ref()?;
-        Some(Sender { client: client.clone(), key: key.clone(), id: id.clone() })
     }
 }
 
@@ -159,10 +132,11 @@ impl Begun {
 }
 
 /// Sends parts of one upload.
+#[derive(Clone)]
 pub(crate) struct Sender {
-    client: Client,
-    key: String,
-    id: String,
+    pub(crate) client: Client,
+    pub(crate) key: String,
+    pub(crate) id: String,
 }
 
 impl Sender {
@@ -185,6 +159,40 @@ impl Sender {
             .await?;
         Ok(CompletedPart { e_tag: Some(format!("\"{e_tag}\"")), part_number: Some(number) })
     }
+}
+
+/// Puts the parts of an upload together to an object of `size` bytes.
+pub(crate) async fn complete(
+    client: &Client,
+    key: &str,
+    id: &str,
+    parts: Vec<CompletedPart>,
+    size: u64,
+) -> Result<()> {
+    let parts = CompletedMultipartUpload { parts: Some(parts) };
+    let outcome = client
+        .call(Action::PutObject, |s3| {
+            let request = CompleteMultipartUploadRequest {
+                bucket: client.bucket(),
+                key: key.to_owned(),
+                upload_id: id.to_owned(),
+                multipart_upload: Some(parts.clone()),
+                ..CompleteMultipartUploadRequest::default()
+            };
+            // An error that comes with status 200 is known by nothing but the tag that it lacks.
+            async move {
+                s3.complete_multipart_upload(request).await.and_then(|output| tag(output.e_tag.as_deref()))
+            }
+        })
+        .await;
+    if let Err(error) = outcome {
+        // It may have been completed by an attempt whose answer was lost.
+        match client.size(key).await {
+            Ok(Some(stored)) if stored == size => {}
+            _ => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Begins an upload and answers its id.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -23,6 +24,9 @@ pub struct Options {
     /// Bytes in a part of an upload, 8 MiB where none are given. Bigger images have bigger parts. AWS takes no fewer than
     /// 5 MiB.
     pub part_size: Option<u64>,
+    /// A directory of this machine for what an upload that may come in several goes has beyond its last whole part. Made
+    /// when it is needed.
+    pub spool: PathBuf,
 }
 
 /// As whom the registry asks the store.

@@ -5,16 +5,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::client;
+use crate::error::S3Error;
+
 /// Bytes in a part, where the image is not too big for that.
 pub(crate) const PART: u64 = 8 * 1024 * 1024;
 /// What S3 takes: parts of an upload, and bytes in an object.
 const MOST_PARTS: u64 = 10_000;
+const MOST: u64 = 5 << 40;
 /// Parts after which parts become twice as big, where the image's size is not known.
 const DOUBLING: u64 = 1_000;
 /// Bytes in a buffer.
 pub(crate) const BLOCK: usize = 256 * 1024;
 /// Buffers that wait for their next use, at most.
 const SPARE: usize = 128;
+
+/// Refuses an image that no object can hold: its parts would be as much too big, and each is gathered in memory.
+pub(crate) fn admit(size: u64) -> client::Result<()> {
+    if size > MOST { Err(S3Error::TooBig(size)) } else { Ok(()) }
+}
 
 /// Bytes in part `number`, which begin at 0, of an image of `declared` bytes. Some stores insist on equal parts, which is
 /// why they grow only where the size is not known.
@@ -113,10 +122,9 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
-    use super::{PART, part_size};
+    use super::{MOST, PART, part_size};
 
     const GIB: u64 = 1 << 30;
-    const MOST: u64 = 5 * 1024 * GIB;
 
     #[test]
     fn ten_thousand_parts_hold_five_tebibytes_whether_or_not_the_size_is_known() {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use aar_store::{Error, Result};
@@ -15,7 +16,7 @@ use crate::error::Place;
 use crate::multipart::Live;
 use crate::options::Options;
 use crate::parts::Pool;
-use crate::upload::IN_FLIGHT;
+use crate::sending::IN_FLIGHT;
 
 /// Images and records in a bucket, and URLs of its images. A clone shares them.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ struct Inner {
     clock: Clock,
     prefix: String,
     part_size: u64,
+    spool: PathBuf,
     signer: Signer,
     live: Arc<Live>,
     pool: Mutex<Weak<Pool>>,
@@ -62,6 +64,7 @@ pub fn open(options: Options) -> Result<S3Store> {
         clock,
         prefix,
         part_size: options.part_size.unwrap_or(crate::parts::PART),
+        spool: options.spool,
         signer,
         live: Arc::default(),
         pool: Mutex::default(),
@@ -109,6 +112,10 @@ impl S3Store {
 
     pub(crate) fn part_size(&self) -> u64 {
         self.0.part_size
+    }
+
+    pub(crate) fn spool(&self) -> &Path {
+        &self.0.spool
     }
 
     pub(crate) fn signer(&self) -> &Signer {

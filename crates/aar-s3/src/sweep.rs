@@ -12,9 +12,10 @@ use crate::action::Action;
 use crate::client::{Client, Result};
 use crate::error::S3Error;
 use crate::multipart::{NOTES, abort};
+use crate::uploads::{self, RESUMABLE};
 
-/// Aborts all uploads below the store's prefix but those of images that this process is uploading, and answers how many
-/// there were.
+/// Aborts all uploads below the store's prefix but those of images that this process is uploading, and those that can be
+/// gone on with. Answers how many there were.
 ///
 /// An image is live from before its upload begins until that is complete or aborted. So an upload that is found and is not
 /// live here is none of this process, or has come to its end.
@@ -33,6 +34,9 @@ pub(crate) async fn uploads(store: &S3Store) -> Result<usize> {
     }
     let mut notes = Vec::new();
     for note in client.list(&store.key(NOTES)).await?.into_iter().filter_map(|object| object.key) {
+        if note.strip_prefix(store.prefix()).is_some_and(|key| key.starts_with(RESUMABLE)) {
+            continue;
+        }
         let image = noted(note.strip_prefix(store.prefix()).unwrap_or_default());
         if image.is_some_and(|image| store.live().contains(&image)) {
             continue;
@@ -44,6 +48,10 @@ pub(crate) async fn uploads(store: &S3Store) -> Result<usize> {
             }
         }
         notes.push(note);
+    }
+    // Read last: what was begun meanwhile was live before, or is noted now.
+    for (_, kept) in uploads::notes(store).await? {
+        found.remove(&(store.key(&image_key(&kept.note.image)), kept.upload));
     }
     let mut aborted = 0;
     for (key, id) in found {

@@ -1,13 +1,16 @@
 //! A bucket keeps the contracts of images and records, whatever server it is on.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use std::path::Path;
 use std::time::Duration;
 
 use aar_model::Digest;
 use aar_s3::{Credentials, Options, S3Store};
-use aar_store::{Blobs, contract};
+use aar_store::{Blobs, Note, UploadId, contract};
 use aar_tests::s3::S3Server;
 use bytes::Bytes;
+use serde_json::Value;
+use tempfile::TempDir;
 
 macro_rules! on_every_server {
     ($($promise:ident,)*) => {
@@ -37,7 +40,9 @@ macro_rules! on_every_server {
 
 on_every_server! {
     a_bucket_keeps_the_contract_of_images,
+    a_bucket_keeps_the_contract_of_uploads,
     a_bucket_keeps_the_contract_of_records,
+    an_upload_that_is_removed_leaves_no_file,
     a_sweep_aborts_what_another_process_left_and_spares_what_is_under_way_here,
     whoever_may_do_everything_passes_the_check_which_leaves_nothing,
 }
@@ -46,8 +51,36 @@ async fn a_bucket_keeps_the_contract_of_images(server: &S3Server) {
     contract::blobs(async || ((), store(server, &prefix()))).await;
 }
 
+async fn a_bucket_keeps_the_contract_of_uploads(server: &S3Server) {
+    contract::uploads(async || {
+        let spool = TempDir::new().unwrap();
+        let store = spooling(server, &prefix(), spool.path());
+        (spool, store)
+    })
+    .await;
+}
+
 async fn a_bucket_keeps_the_contract_of_records(server: &S3Server) {
     contract::records(async || ((), store(server, &prefix()))).await;
+}
+
+async fn an_upload_that_is_removed_leaves_no_file(server: &S3Server) {
+    let spool = TempDir::new().unwrap();
+    let store = spooling(server, &prefix(), spool.path());
+    let files = || spool.path().read_dir().unwrap().count();
+    let id: UploadId = format!("{:032x}", 1).parse().unwrap();
+    let data = vec![7; 6 << 20];
+    for kept in [1, data.len()] {
+        store.uploads().create(&id, Note::new(Value::Null, Digest::of(&data), 12 << 20)).await.unwrap();
+        let mut incoming = store.uploads().resume(&id, true).await.unwrap();
+        incoming.write(Bytes::copy_from_slice(&data[..kept])).await.unwrap();
+        incoming.keep().await.unwrap();
+        assert_eq!(files(), 1);
+
+        store.uploads().remove(&id).await.unwrap();
+
+        assert_eq!(files(), 0, "{kept} bytes");
+    }
 }
 
 async fn a_sweep_aborts_what_another_process_left_and_spares_what_is_under_way_here(server: &S3Server) {
@@ -85,7 +118,12 @@ fn prefix() -> String {
     format!("contract-{:016x}/", fastrand::u64(..))
 }
 
+/// A store that has nothing to spool.
 fn store(server: &S3Server, prefix: &str) -> S3Store {
+    spooling(server, prefix, Path::new("/nowhere"))
+}
+
+fn spooling(server: &S3Server, prefix: &str, spool: &Path) -> S3Store {
     aar_s3::open(Options {
         region: server.region.clone(),
         bucket: server.bucket.clone(),
@@ -98,6 +136,7 @@ fn store(server: &S3Server, prefix: &str) -> S3Store {
         },
         redirect_duration: Duration::from_secs(900),
         part_size: Some(5 << 20),
+        spool: spool.into(),
     })
     .unwrap()
 }

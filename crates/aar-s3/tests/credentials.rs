@@ -216,6 +216,7 @@ async fn urls_are_for_where_clients_reach_the_store() {
         credentials: keys(),
         redirect_duration: Duration::from_secs(60),
         part_size: None,
+        spool: "/nowhere".into(),
     };
     for (options, expected) in [
         (options("aar0", None, None), "https://aar0.s3.eu-west-3.amazonaws.com/images/"),

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use aar_model::Digest;
 use aar_s3::S3Store;
-use aar_store::{Blobs, Error, RecordKey, Records, image_key};
+use aar_store::{Blobs, Error, Note, RecordKey, Records, UploadId, image_key};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use serde_json::Value;
 use stand_in::{Reply, Request, StandIn, error, keys, reply, store};
 
 #[tokio::test]
@@ -113,6 +114,25 @@ async fn parts_are_equal_and_each_carries_its_md5() {
     let note: Vec<_> = asked.iter().filter(|request| request.target.contains("/p/uploads/")).collect();
     assert_eq!(note.iter().map(|request| &*request.method).collect::<Vec<_>>(), ["PUT", "DELETE"]);
     assert_eq!(note[0].body, b"ID");
+}
+
+#[tokio::test]
+async fn an_image_that_no_object_can_hold_is_refused_before_anything_is_asked() {
+    const MOST: u64 = 5 << 40;
+    let server = StandIn::start(|_, request| kind(request)).await;
+    let store = store(&server.url, keys());
+    let image = Digest::of(b"x");
+    let id: UploadId = format!("{:032x}", 1).parse().unwrap();
+    for size in [MOST + 1, i64::MAX as u64, u64::MAX] {
+        let pushed = store.begin(&image, Some(size)).await.err();
+        assert!(matches!(pushed, Some(Error::TooLarge(..))), "{size}: {pushed:?}");
+        let created = store.uploads().create(&id, Note::new(Value::Null, image, size)).await;
+        assert!(matches!(created, Err(Error::TooLarge(..))), "{size}: {created:?}");
+    }
+    assert_eq!(server.asked().len(), 0);
+
+    store.begin(&image, Some(MOST)).await.unwrap();
+    store.uploads().create(&id, Note::new(Value::Null, image, MOST)).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::Result;
+use crate::{Result, Uploads};
 
 /// Bytes on their way out of a store, in pieces of bounded size.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -47,8 +47,11 @@ pub trait Blobs: Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<BlobInfo>>;
 
     /// Removes what uploads of an earlier process left behind, and answers how many there were. Only to be called where
-    /// no upload is under way.
+    /// no upload is under way. Those that can be gone on with stay.
     async fn sweep_uploads(&self) -> Result<usize>;
+
+    /// The uploads that can be gone on with.
+    fn uploads(&self) -> &dyn Uploads;
 }
 
 /// An image that is being received. Dropped before [`commit`](Upload::commit) has succeeded, it leaves nothing behind.

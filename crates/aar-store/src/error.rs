@@ -22,6 +22,9 @@ pub enum Error {
         /// The SHA-256 of the bytes that came.
         actual: Digest,
     },
+    /// The store takes no image of so many bytes, however much room there is.
+    #[error("the store takes no image of {0} bytes")]
+    TooLarge(u64, #[source] Cause),
     /// The store is full.
     #[error("no space is left in the store")]
     NoSpace(#[source] Cause),

@@ -3,6 +3,9 @@
 //! An application's records lie in a folder of their own. A file `<name>.json` beside the folders would clash with the
 //! folder of an application that is named `<name>.json`.
 
+use std::fmt;
+use std::str::FromStr;
+
 use aar_model::{AppName, Digest, Version};
 
 const RECORDS: &str = "records/applications/";
@@ -65,5 +68,29 @@ impl RecordKey {
             "application" => Some(Self::application(application)),
             number => Some(Self::version(application, number.parse().ok()?)),
         }
+    }
+}
+
+/// Names an upload that may come in several goes: 32 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(String);
+
+/// Not the name of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an upload is named by 32 lower-case hex digits")]
+pub struct InvalidUploadId;
+
+impl FromStr for UploadId {
+    type Err = InvalidUploadId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
+        let fits = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidUploadId) }
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

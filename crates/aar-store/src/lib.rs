@@ -17,16 +17,18 @@ pub mod memory;
 mod records;
 mod registry;
 mod trust;
+mod uploads;
 
 pub use blobs::{BlobInfo, Blobs, ByteStream, Upload};
 pub use check::StorageCheck;
 pub use downloads::{Download, Downloads, SignedUrl};
 pub use error::{Cause, Error, Result};
 pub use index::{Change, Index, Scope};
-pub use key::{RecordKey, image_key, parse_image_key};
+pub use key::{InvalidUploadId, RecordKey, UploadId, image_key, parse_image_key};
 pub use records::{ETag, Records};
 pub use registry::{
-    BodyError, BodyStream, CopyError, Push, Pushed, Reconciled, Registry, RegistryError, StoredImage, Totals,
-    Viewer,
+    Action, BodyError, BodyStream, CopyError, Event, Owner, Push, Pushed, Reconciled, Registry,
+    RegistryError, StoredImage, Totals, UploadState, Viewer,
 };
 pub use trust::{NewCertificate, Sources, Standing, Trust, TrustError};
+pub use uploads::{Incoming, Note, Uploads};

@@ -15,22 +15,29 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use crate::{
-    BlobInfo, Blobs, ByteStream, Change, ETag, Error, Index, NewCertificate, RecordKey, Records, Result,
-    Scope, Sources, Standing, Trust, TrustError, Upload,
+    BlobInfo, Blobs, ByteStream, Change, ETag, Error, Incoming, Index, NewCertificate, Note, RecordKey,
+    Records, Result, Scope, Sources, Standing, Trust, TrustError, Upload, UploadId, Uploads,
 };
 
 /// Bytes that a reader gets at once.
 const CHUNK: usize = 64 * 1024;
 
+/// Bytes of an upload after which these are kept.
+const PART: usize = 1024 * 1024;
+
 /// Images, records, index and trust in memory. A clone shares them.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     images: Arc<Mutex<BTreeMap<Digest, (Bytes, SystemTime)>>>,
+    uploads: Arc<Mutex<BTreeMap<UploadId, Kept>>>,
     records: Arc<Mutex<HashMap<RecordKey, (Bytes, ETag)>>>,
     writes: Arc<AtomicU64>,
     index: Arc<Mutex<BTreeMap<RecordKey, (ETag, Bytes)>>>,
     certificates: Arc<Mutex<BTreeMap<Fingerprint, (CertificateInfo, Sources)>>>,
 }
+
+/// An upload: its note, and what has come.
+type Kept = (Note, Vec<u8>);
 
 #[async_trait]
 impl Blobs for Memory {
@@ -78,6 +85,10 @@ impl Blobs for Memory {
     async fn sweep_uploads(&self) -> Result<usize> {
         Ok(0)
     }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self
+    }
 }
 
 fn position(offset: u64) -> usize {
@@ -109,6 +120,97 @@ impl Upload for MemoryUpload {
         store.images.lock().unwrap().entry(image).or_insert_with(|| (received.into(), SystemTime::now()));
         Ok(size)
     }
+}
+
+#[async_trait]
+impl Uploads for Memory {
+    async fn create(&self, id: &UploadId, note: Note) -> Result<()> {
+        self.uploads.lock().unwrap().insert(id.clone(), (note, Vec::new()));
+        Ok(())
+    }
+
+    async fn resume(&self, id: &UploadId, counts_at_once: bool) -> Result<Box<dyn Incoming>> {
+        let kept = self.uploads.lock().unwrap().get(id).cloned();
+        let (note, received) = kept.ok_or_else(|| no_upload(id))?;
+        let offset = note.offset;
+        let (store, id) = (self.clone(), id.clone());
+        Ok(Box::new(MemoryIncoming { store, id, offset, note, received, counts_at_once }))
+    }
+
+    async fn complete(&self, id: &UploadId) -> Result<()> {
+        let kept = self.uploads.lock().unwrap().get(id).cloned();
+        let (note, received) = kept.ok_or_else(|| no_upload(id))?;
+        let actual = note.hasher.finish();
+        if actual != note.image {
+            return Err(Error::Mismatch { expected: note.image, actual });
+        }
+        let mut images = self.images.lock().unwrap();
+        if received.len() as u64 == note.size {
+            images.entry(note.image).or_insert_with(|| (received.into(), SystemTime::now()));
+        }
+        if images.contains_key(&note.image) { Ok(()) } else { Err(Error::NotFound(note.image)) }
+    }
+
+    async fn retire(&self, id: &UploadId, about: serde_json::Value) -> Result<()> {
+        if let Some((note, received)) = self.uploads.lock().unwrap().get_mut(id) {
+            note.about = about;
+            received.clear();
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, id: &UploadId) -> Result<()> {
+        self.uploads.lock().unwrap().remove(id);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<(UploadId, Note)>> {
+        let uploads = self.uploads.lock().unwrap();
+        Ok(uploads.iter().map(|(id, (note, _))| (id.clone(), note.clone())).collect())
+    }
+}
+
+fn no_upload(id: &UploadId) -> Error {
+    Error::Io { action: format!("go on with upload {id}"), source: "it is not there".into() }
+}
+
+struct MemoryIncoming {
+    store: Memory,
+    id: UploadId,
+    offset: u64,
+    note: Note,
+    received: Vec<u8>,
+    counts_at_once: bool,
+}
+
+impl MemoryIncoming {
+    fn note(&self) {
+        let kept = (self.note.clone(), self.received.clone());
+        self.store.uploads.lock().unwrap().insert(self.id.clone(), kept);
+    }
+}
+
+#[async_trait]
+impl Incoming for MemoryIncoming {
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.note.take(&chunk);
+        self.received.extend_from_slice(&chunk);
+        if self.counts_at_once && self.received.len() / PART > (self.received.len() - chunk.len()) / PART {
+            self.note();
+        }
+        Ok(())
+    }
+
+    async fn keep(self: Box<Self>) -> Result<u64> {
+        self.note();
+        Ok(self.note.offset)
+    }
+
+    async fn give_up(self: Box<Self>) {}
 }
 
 #[async_trait]
@@ -291,6 +393,11 @@ mod tests {
     #[tokio::test]
     async fn memory_keeps_the_contract_of_images() {
         contract::blobs(async || ((), Memory::default())).await;
+    }
+
+    #[tokio::test]
+    async fn memory_keeps_the_contract_of_uploads() {
+        contract::uploads(async || ((), Memory::default())).await;
     }
 
     #[tokio::test]

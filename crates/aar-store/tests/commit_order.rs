@@ -15,7 +15,7 @@ use aar_model::{AppName, Architecture, Digest, Version};
 use aar_store::memory::Memory;
 use aar_store::{
     BlobInfo, Blobs, ByteStream, ETag, Error, Push, RecordKey, Records, Registry, RegistryError, Result,
-    Upload, Viewer,
+    Upload, Uploads, Viewer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -103,6 +103,10 @@ impl Blobs for Failing {
 
     async fn sweep_uploads(&self) -> Result<usize> {
         self.store.sweep_uploads().await
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self.store.uploads()
     }
 }
 

@@ -14,7 +14,7 @@ use aar_model::{AppName, Architecture, Digest};
 use aar_store::memory::Memory;
 use aar_store::{
     BlobInfo, Blobs, ByteStream, CopyError, ETag, Error, Push, RecordKey, Records, Registry, Result, Upload,
-    Viewer,
+    Uploads, Viewer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -132,6 +132,10 @@ impl Blobs for Store {
 
     async fn sweep_uploads(&self) -> Result<usize> {
         Ok(0)
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self.memory.uploads()
     }
 }
 

@@ -43,12 +43,16 @@ impl Registry {
     /// The daemon on this machine.
     pub(crate) fn local(base_dir: &Path) -> Self {
         let socket = socket(base_dir);
-        Self { address: socket.display().to_string(), client: Client::unix(socket), is_local: true }
+        Self {
+            address: socket.display().to_string(),
+            client: remembering(Client::unix(socket)),
+            is_local: true,
+        }
     }
 
     async fn remote(url: Url, pin: Option<Fingerprint>, identity: Option<Identity>) -> Result<Self> {
         let Some(pin) = pin else { return Err(unpinned(&url).await) };
-        let client = Client::https(&url, Connector::new(identity.as_ref(), pin)?)?;
+        let client = remembering(Client::https(&url, Connector::new(identity.as_ref(), pin)?)?);
         Ok(Self { client, address: url.into(), is_local: false })
     }
 }
@@ -91,10 +95,22 @@ fn config_file(named: Option<&Path>) -> Result<ClientConfig> {
     if let Some(path) = named {
         return Ok(ClientConfig::load(path)?);
     }
-    let folder = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = folder.or_else(|| env::home_dir().map(|home| home.join(".config")));
-    match folder.map(|folder| folder.join("aar/config.yaml")) {
+    match folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("aar/config.yaml")) {
         Some(path) if path.exists() => Ok(ClientConfig::load(&path)?),
         _ => Ok(ClientConfig::default()),
     }
+}
+
+/// The client, which remembers where its user's programs keep their state what it uploads.
+fn remembering(client: Client) -> Client {
+    match folder("XDG_STATE_HOME", ".local/state") {
+        Some(folder) => client.remember_uploads(folder.join("aar/uploads")),
+        None => client,
+    }
+}
+
+/// A user's folder as the XDG base directory specification has it.
+fn folder(variable: &str, usual: &str) -> Option<PathBuf> {
+    let folder = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    folder.or_else(|| env::home_dir().map(|home| home.join(usual)))
 }

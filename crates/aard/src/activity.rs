@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     moved: AtomicBool,
+    received: AtomicBool,
     requests: AtomicUsize,
 }
 
@@ -23,6 +24,16 @@ impl Activity {
     pub(crate) fn request(self: &Arc<Self>) -> Request {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Request(Arc::clone(self))
+    }
+
+    /// Notes that nothing of a request has come yet.
+    pub(crate) fn expect_head(&self) {
+        self.received.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether anything has come since the head of a request was last expected.
+    pub(crate) fn head_has_begun(&self) -> bool {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Whether nothing has happened since this was last asked.
@@ -59,6 +70,9 @@ impl<S> Watched<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.activity.received.store(true, Ordering::Relaxed);
+        }
         self.activity.note(&polled);
         polled
     }

@@ -49,6 +49,11 @@ impl BaseDir {
         self.path.join("data")
     }
 
+    /// What uploads to a bucket have beyond their last whole part.
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.path.join("uploads")
+    }
+
     pub(crate) fn index(&self) -> PathBuf {
         self.path.join("index")
     }

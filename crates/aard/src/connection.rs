@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aar_api::{Api, Caller};
@@ -14,13 +14,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::activity::{Activity, Watched};
+use crate::heads::HeadTimer;
 use crate::shutdown::Place;
 use crate::streams::Streams;
 
-/// How long the head of a request may take, which is also how long HTTP/1.1 connections stay open between requests.
+/// How long the head of a request may take on HTTP/1.1, from its first byte on.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How often a connection is looked after; one on which nothing happened between two looks is closed.
+/// How often a connection is looked after; one on which nothing happened between two looks is closed, so that a client may
+/// be silent for this long between two requests.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// How long a connection that was told to end may take.
@@ -37,20 +39,32 @@ const FRAME_BYTES: u32 = 256 << 10;
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 const STREAMS: u32 = 32;
 
-/// Serves HTTP/1.1.
-pub(crate) async fn serve_http1(stream: impl Stream, api: Arc<Api>, caller: Caller, place: Place) {
+/// Serves HTTP/1.1, and a WebSocket where the connection becomes one.
+pub(crate) async fn serve_http1(stream: impl Stream, api: Arc<Api>, caller: Caller, mut place: Place) {
     let activity = Arc::new(Activity::default());
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let listener = Mutex::new(None);
+    let serve = async |request| {
+        let mut answer = answer(&api, &caller, &activity, request).await?;
+        if let Some(here) = answer.body_mut().take_listener() {
+            *listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(here);
+        }
+        Ok::<_, Infallible>(answer)
+    };
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::new(&activity))
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(io, service_fn(|request| answer(&api, &caller, &activity, request)));
-    look_after(connection, http1::Connection::graceful_shutdown, &activity, place).await;
+        .serve_connection(io, service_fn(serve))
+        .with_upgrades();
+    look_after(connection, http1::UpgradeableConnection::graceful_shutdown, &activity, &mut place).await;
+    if let Some(listener) = listener.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        listener.serve(place.stopped()).await;
+    }
 }
 
 /// Serves HTTP/2.
-pub(crate) async fn serve_http2(stream: impl Stream, api: Arc<Api>, caller: Caller, place: Place) {
+pub(crate) async fn serve_http2(stream: impl Stream, api: Arc<Api>, caller: Caller, mut place: Place) {
     let activity = Arc::new(Activity::default());
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let service = {
@@ -72,7 +86,7 @@ pub(crate) async fn serve_http2(stream: impl Stream, api: Arc<Api>, caller: Call
             .serve_connection(io, service)
     });
     let end = |mut streams: Pin<&mut Streams<_>>| http2::Connection::graceful_shutdown(streams.connection());
-    look_after(connection, end, &activity, place).await;
+    look_after(connection, end, &activity, &mut place).await;
 }
 
 /// A stream that HTTP is served on.
@@ -91,7 +105,7 @@ async fn answer(
 }
 
 /// Drives a connection; tells it to end when the daemon stops or nothing happens any more.
-async fn look_after<C>(connection: C, end: impl Fn(Pin<&mut C>), activity: &Activity, mut place: Place)
+async fn look_after<C>(connection: C, end: impl Fn(Pin<&mut C>), activity: &Activity, place: &mut Place)
 where
     C: Future<Output = hyper::Result<()>>,
 {

@@ -106,7 +106,7 @@ async fn serve(
     }
     tokio::spawn(async move {
         housekeeping::recover(&registry).await;
-        housekeeping::collect(&registry).await;
+        tokio::join!(housekeeping::collect(&registry), housekeeping::expire_uploads(&registry));
     });
     tokio::spawn(housekeeping::save_seen(Arc::clone(&trust) as Arc<dyn Trust>));
 

@@ -1,7 +1,7 @@
 //! What is done from time to time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aar_model::wire::StorageOutcome;
 use aar_s3::S3Store;
@@ -18,6 +18,9 @@ const SAVE_SEEN: Duration = Duration::from_secs(300);
 
 /// How often a bucket is searched for what uploads have left: other processes may have been cut off meanwhile.
 const SWEEP: Duration = Duration::from_secs(24 * 3600);
+
+/// How often uploads are looked for that nobody goes on with.
+const EXPIRE: Duration = Duration::from_secs(3600);
 
 /// How long after a failure the storage is tried again, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -107,6 +110,23 @@ pub(crate) async fn collect(registry: &Registry) {
                     "cannot look for images that nothing holds"
                 );
             }
+        }
+    }
+}
+
+/// Removes uploads that were left unfinished, at the start and hourly, for as long as it is polled.
+pub(crate) async fn expire_uploads(registry: &Registry) {
+    let mut ticks = tokio::time::interval(EXPIRE);
+    loop {
+        ticks.tick().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        match registry.expire_uploads(i64::try_from(now).unwrap_or(i64::MAX)).await {
+            Ok(0) => {}
+            Ok(expired) => tracing::info!(expired, "removed uploads that have expired"),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot remove uploads that have expired"
+            ),
         }
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod connection;
 mod daemon;
+mod heads;
 mod housekeeping;
 mod listeners;
 mod logging;

@@ -46,7 +46,7 @@ impl Stores {
                 })
             }
             Storage::S3(s3) => {
-                let bucket = aar_s3::open(options(s3)).context("cannot use the storage")?;
+                let bucket = aar_s3::open(options(s3, base_dir)).context("cannot use the storage")?;
                 let downloads = downloads(s3, &bucket)?;
                 let path = if s3.prefix.is_empty() { String::new() } else { format!("/{}", s3.prefix) };
                 Ok(Self {
@@ -149,7 +149,7 @@ fn cloudfront(
     })
 }
 
-fn options(s3: &S3) -> aar_s3::Options {
+fn options(s3: &S3, base_dir: &BaseDir) -> aar_s3::Options {
     let credentials = match &s3.credentials {
         Some(keys) => aar_s3::Credentials::Keys {
             access_key: keys.access_key.expose().to_owned(),
@@ -169,5 +169,6 @@ fn options(s3: &S3) -> aar_s3::Options {
         credentials,
         redirect_duration: URL_DURATION,
         part_size: None,
+        spool: base_dir.uploads(),
     }
 }

@@ -68,13 +68,6 @@ fn slow_peers_are_given_up_and_hold_up_nobody() {
         assert!(connection.is_closed());
         assert!(begun.elapsed() < Duration::from_secs(10) + LATE * 2, "{:?}", begun.elapsed());
     };
-    let silence = |bytes: &'static [u8]| {
-        let mut connection = daemon.connect(Some(&client));
-        connection.send(bytes).unwrap();
-        let begun = Instant::now();
-        assert!(connection.is_closed());
-        assert_within(begun, Duration::from_secs(10));
-    };
     let no_handshake = |bytes: &'static [u8]| {
         let mut socket = std::net::TcpStream::connect(daemon.address()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -92,8 +85,6 @@ fn slow_peers_are_given_up_and_hold_up_nobody() {
         scope.spawn(a_json_body_that_stops);
         scope.spawn(a_body_that_trickles);
         scope.spawn(a_head_that_trickles);
-        scope.spawn(|| silence(b""));
-        scope.spawn(|| silence(b"GET /1.0/status HTTP/1.1\r\nhost: x\r\n"));
         scope.spawn(|| no_handshake(b""));
         scope.spawn(|| no_handshake(&[0x16, 3, 1, 2, 0, 1]));
         for _ in 0..20 {
@@ -109,6 +100,34 @@ fn slow_peers_are_given_up_and_hold_up_nobody() {
         !daemon.stored_files().iter().any(|file| file.contains("uploads/"))
     });
     assert_unharmed(&daemon);
+}
+
+#[test]
+fn idle_connections_are_kept_for_a_minute_and_begun_requests_for_ten_seconds() {
+    let daemon = Daemon::spawn();
+    let client = daemon.client("client");
+    let silence = |mut connection: Connection, limit| {
+        let begun = Instant::now();
+        assert!(connection.is_closed());
+        assert_within(begun, Duration::from_secs(limit));
+    };
+    let half_a_request = |mut connection: Connection| {
+        connection.send(b"GET /1.0/status HTTP/1.1\r\nhost: x\r\n").unwrap();
+        silence(connection, 10);
+    };
+    let a_client_that_comes_back = || {
+        let mut connection = daemon.connect(Some(&client));
+        for pause in [0, 12, 40] {
+            sleep(Duration::from_secs(pause));
+            assert_eq!(connection.request("GET", "/1.0/status", &[], b"").status, 200);
+        }
+        half_a_request(connection);
+    };
+    scope(|scope| {
+        scope.spawn(|| silence(daemon.connect(Some(&client)), 60));
+        scope.spawn(|| half_a_request(daemon.connect(Some(&client))));
+        scope.spawn(a_client_that_comes_back);
+    });
 }
 
 fn assert_within(begun: Instant, limit: Duration) {

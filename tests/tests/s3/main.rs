@@ -10,6 +10,7 @@ mod memory;
 mod misbehaviour;
 mod outage;
 mod secrets;
+mod uploads;
 
 use std::process::Command;
 use std::sync::Arc;

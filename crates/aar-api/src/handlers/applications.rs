@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aar_model::wire::{API_PREFIX, Application, Sync, VersionPatch};
+use aar_model::wire::{API_PREFIX, Application, Operation, Sync, VersionPatch};
 use aar_model::{AppName, Architecture, Version};
 use aar_store::Registry;
 use hyper::header::{HeaderValue, IF_MATCH};
@@ -183,24 +183,31 @@ pub(super) async fn delete_version(
     .await
 }
 
-/// Carries out a change of an application as an operation that others can watch.
+/// Carries out a change of an application as an operation that others can watch, and answers that.
 pub(super) async fn operate(
     api: Arc<Api>,
     description: &'static str,
     name: AppName,
     work: impl Future<Output = Result<Map<String, Value>, ApiError>> + Send + 'static,
 ) -> Result<Answer, ApiError> {
-    let done = carry_through(async move {
-        let running = api.operations.begin(description, name.as_str());
-        match work.await {
-            Ok(metadata) => Ok(running.succeed(metadata)),
-            Err(error) => {
-                running.fail(&error.message);
-                Err(error)
-            }
+    carry_through(async move { watched(&api, description, &name, work).await }).await.map(answer::operation)
+}
+
+/// Does a piece of work as an operation that others can watch.
+pub(super) async fn watched(
+    api: &Api,
+    description: &'static str,
+    name: &AppName,
+    work: impl Future<Output = Result<Map<String, Value>, ApiError>>,
+) -> Result<Operation, ApiError> {
+    let running = api.operations.begin(description, name.as_str());
+    match work.await {
+        Ok(metadata) => Ok(running.succeed(metadata)),
+        Err(error) => {
+            running.fail(&error.message);
+            Err(error)
         }
-    });
-    done.await.map(answer::operation)
+    }
 }
 
 type Text = fn(&Application) -> &str;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aar_model::{AppName, Version};
 use hyper::Method;
 
-use super::{applications, certificates, images, maintenance, operations, registry, service};
+use super::{
+    applications, certificates, events, images, maintenance, operations, registry, service, uploads,
+};
 use crate::answer::Answer;
 use crate::api::{Api, Call};
 use crate::error::ApiError;
@@ -50,6 +52,15 @@ pub(crate) async fn handle(
         }
         Route::RegistryApplications => registry::list(&api, &call),
         Route::RegistryApplication(name) => applications::delete(api, parse_name(&name)?, body).await,
+        Route::Uploads if *method == Method::OPTIONS => Ok(uploads::options()),
+        Route::Uploads => uploads::create(api, &call, body).await,
+        Route::Upload(id) => match *method {
+            Method::OPTIONS => Ok(uploads::options()),
+            Method::PATCH => uploads::append(api, &call, &id, body).await,
+            Method::DELETE => uploads::remove(api, &call, &id).await,
+            _ => uploads::show(api, &call, &id).await,
+        },
+        Route::Events => events::listen(&api, &call),
         Route::Operations => operations::list(&api, &call),
         Route::Operation(id) => operations::show(&api, &id).await,
         Route::OperationWait(id) => operations::wait(&api, &call, &id).await,

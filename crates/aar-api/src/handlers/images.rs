@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aar_model::wire::{FINGERPRINT_HEADER, PushRequest, REQUEST_HEADER};
 use aar_model::{AppName, Architecture, Digest, Version};
-use aar_store::{Download, Downloads, Push, StoredImage};
+use aar_store::{Download, Downloads, Push, Pushed, StoredImage};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
@@ -14,12 +14,16 @@ use serde_json::{Map, Value, json};
 
 use super::applications::operate;
 use super::dispatch::parse_name;
+use crate::access::while_publisher;
 use crate::answer::{Answer, quoted};
 use crate::api::{Api, Call};
 use crate::body::ResponseBody;
 use crate::conditional::{Wanted, none_match_hits, range};
 use crate::error::ApiError;
 use crate::request::{RequestBody, standard, text};
+
+/// What the operation of a push is called.
+pub(super) const PUSHING: &str = "Pushing application version";
 
 /// `PUT /1.0/applications/{name}/{version}?architecture=`
 pub(super) async fn push(
@@ -30,17 +34,7 @@ pub(super) async fn push(
     body: RequestBody,
 ) -> Result<Answer, ApiError> {
     let request = push_request(&call.head.headers)?.unwrap_or_default();
-    let stated = |field: &Map<String, Value>, key| field.get(key).cloned().filter(|value| !value.is_null());
-    if stated(&request.application, "name").is_some_and(|stated| stated != name.as_str()) {
-        return Err(ApiError::bad_request(format!(
-            "X-AMS-Request names another application than the path, {name}"
-        )));
-    }
-    if stated(&request.version, "number").is_some_and(|stated| stated != version.number()) {
-        return Err(ApiError::bad_request(format!(
-            "X-AMS-Request names another version than the path, {version}"
-        )));
-    }
+    check_stated("X-AMS-Request", &request, &name, version)?;
     let architecture = match call.query.read("architecture")? {
         Some(architecture) => architecture,
         None => stated_architecture(&request)?
@@ -89,13 +83,15 @@ async fn receive(
         request,
     };
     let registry = Arc::clone(&api.parts.registry);
-    operate(api, "Pushing application version", name, async move {
-        let pushed = registry.push(push, body.into_stream()).await?;
-        let facts = json!({ "fingerprint": fingerprint, "size": pushed.size, "existed": pushed.existed });
-        let Value::Object(facts) = facts else { return Ok(Map::new()) };
-        Ok(facts)
-    })
-    .await
+    let body = while_publisher(&api, call.caller, body.into_stream());
+    operate(api, PUSHING, name, async move { Ok(facts(&fingerprint, registry.push(push, body).await?)) })
+        .await
+}
+
+/// What the operation of a push tells.
+pub(super) fn facts(fingerprint: &Digest, pushed: Pushed) -> Map<String, Value> {
+    let facts = json!({ "fingerprint": fingerprint, "size": pushed.size, "existed": pushed.existed });
+    if let Value::Object(facts) = facts { facts } else { Map::new() }
 }
 
 /// `GET /1.0/applications/{name}/{version}?architecture=`; HEAD is answered from the index.
@@ -190,6 +186,27 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(name, value);
     }
+}
+
+/// Refuses metadata of another application or version than is pushed.
+pub(super) fn check_stated(
+    place: &str,
+    request: &PushRequest,
+    name: &AppName,
+    version: Version,
+) -> Result<(), ApiError> {
+    let stated = |field: &Map<String, Value>, key| field.get(key).cloned().filter(|value| !value.is_null());
+    if stated(&request.application, "name").is_some_and(|stated| stated != name.as_str()) {
+        return Err(ApiError::bad_request(format!(
+            "{place} names another application than is pushed, {name}"
+        )));
+    }
+    if stated(&request.version, "number").is_some_and(|stated| stated != version.number()) {
+        return Err(ApiError::bad_request(format!(
+            "{place} names another version than is pushed, {version}"
+        )));
+    }
+    Ok(())
 }
 
 fn push_request(headers: &HeaderMap) -> Result<Option<PushRequest>, ApiError> {

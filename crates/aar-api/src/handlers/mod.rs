@@ -3,10 +3,13 @@
 mod applications;
 mod certificates;
 mod dispatch;
+mod events;
 mod images;
 mod maintenance;
 mod operations;
 mod registry;
 mod service;
+mod uploads;
 
 pub(crate) use dispatch::handle;
+pub(crate) use uploads::{follow_override, say_version};

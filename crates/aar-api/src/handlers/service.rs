@@ -1,6 +1,6 @@
 //! The service itself: what anybody may know, and the metrics.
 
-use aar_model::wire::{ServiceStatus, Summary, Sync, VersionInfo};
+use aar_model::wire::{RESUMABLE_UPLOADS, ServiceStatus, Summary, Sync, VersionInfo};
 use aar_store::Viewer;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -12,7 +12,8 @@ use crate::body::ResponseBody;
 use crate::error::ApiError;
 
 /// Extensions that AMS's clients look for before they use what these name.
-const EXTENSIONS: &[&str] = &["application_image_export", "registry", "zip_archive_support"];
+const EXTENSIONS: &[&str] =
+    &["application_image_export", "registry", RESUMABLE_UPLOADS, "zip_archive_support"];
 
 pub(super) fn root() -> Answer {
     answer::json(StatusCode::OK, &Sync::new(["/1.0"]))

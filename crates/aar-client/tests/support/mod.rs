@@ -108,6 +108,20 @@ pub(crate) fn serve_image(
     Some(head)
 }
 
+/// The first request but those for what the service is, which a registry answers that takes pushes whole only.
+pub(crate) fn read_of_old(stream: &mut BufReader<UnixStream>) -> Option<Head> {
+    loop {
+        let head = Head::read(stream)?;
+        if head.line != "GET /1.0 HTTP/1.1" {
+            return Some(head);
+        }
+        answer(stream.get_mut(), "200 OK", SERVICE);
+    }
+}
+
+/// What a service is that knows no extensions.
+pub(crate) const SERVICE: &str = r#"{"type":"sync","status":"Success","status_code":200,"metadata":{"api_extensions":[],"api_status":"stable","api_version":"1.0","auth":"trusted","auth_methods":[]}}"#;
+
 /// Writes an answer with a JSON body.
 pub(crate) fn answer(out: &mut impl Write, status: &str, json: &str) {
     let length = json.len();

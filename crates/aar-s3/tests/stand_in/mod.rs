@@ -144,6 +144,7 @@ pub(crate) fn store(endpoint: &str, credentials: Credentials) -> S3Store {
         credentials,
         redirect_duration: Duration::from_secs(900),
         part_size: Some(1000),
+        spool: "/nowhere".into(),
     })
     .unwrap()
 }

@@ -228,13 +228,13 @@ async fn upload(
     upload.commit().await
 }
 
-async fn assert_absent(store: &impl Blobs, image: Digest) {
+pub(super) async fn assert_absent(store: &impl Blobs, image: Digest) {
     assert_eq!(store.size(&image).await.unwrap(), None);
     assert!(matches!(store.read(&image, 0..1).await, Err(Error::NotFound(missing)) if missing == image));
     assert!(store.list().await.unwrap().iter().all(|info| info.image != image));
 }
 
-async fn collect(stream: ByteStream) -> Vec<u8> {
+pub(super) async fn collect(stream: ByteStream) -> Vec<u8> {
     stream
         .try_fold(Vec::new(), async |mut all, chunk| {
             all.extend_from_slice(&chunk);
@@ -245,7 +245,7 @@ async fn collect(stream: ByteStream) -> Vec<u8> {
 }
 
 /// `size` bytes without a pattern; others for another seed.
-fn data(size: usize, seed: u64) -> Vec<u8> {
+pub(super) fn data(size: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;

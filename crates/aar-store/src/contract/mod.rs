@@ -8,11 +8,13 @@ mod blobs;
 mod index;
 mod records;
 mod trust;
+mod uploads;
 
 pub use blobs::blobs;
 pub use index::index;
 pub use records::records;
 pub use trust::trust;
+pub use uploads::uploads;
 
 use aar_model::AppName;
 

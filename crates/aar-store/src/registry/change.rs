@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::core::{Registry, now};
 use super::document::{change_fields, encode};
 use super::error::RegistryError;
+use super::event::Action;
 use super::view::{Viewer, no_application, no_version};
 use crate::RecordKey;
 
@@ -55,7 +56,11 @@ impl Registry {
         application.updated_at = now();
         let key = RecordKey::application(name.clone());
         match self.write(key.clone(), &application).await {
-            Ok(change) => Ok(self.show(vec![change])?),
+            Ok(change) => {
+                self.show(vec![change])?;
+                self.tell(Action::ApplicationUpdated, Some(name), None, documents.is_for_clients());
+                Ok(())
+            }
             Err(error) => {
                 self.put_back(&key, documents.application.as_ref().map(encode)).await;
                 Err(error.into())
@@ -85,7 +90,12 @@ impl Registry {
         after.updated_at = now();
         let key = RecordKey::version(name.clone(), version);
         match self.write(key.clone(), &after).await {
-            Ok(change) => Ok(self.show(vec![change])?),
+            Ok(change) => {
+                self.show(vec![change])?;
+                let action = if published { Action::VersionPublished } else { Action::VersionWithdrawn };
+                self.tell(action, Some(name), Some(version), true);
+                Ok(())
+            }
             Err(error) => {
                 self.put_back(&key, Some(encode(before))).await;
                 Err(error.into())

@@ -31,11 +31,11 @@ impl Registry {
         for blob in self.blobs.list().await? {
             // A clock that went back makes a blob look as if it came from the future: it waits.
             let age = SystemTime::now().duration_since(blob.modified).unwrap_or_default();
-            if age < grace || !self.images.is_unused(&blob.image) {
+            if age < grace {
                 continue;
             }
+            let Some(_removal) = self.removal(&blob.image).await else { continue };
             if !dry_run {
-                let Some(_removal) = self.images.removal(&blob.image).await else { continue };
                 self.blobs.delete(&blob.image).await?;
             }
             report.bytes += blob.size;

@@ -8,11 +8,13 @@ use aar_model::wire::Image;
 use aar_model::{AppName, Digest};
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, broadcast};
 
 use super::document::{Documents, encode};
+use super::event::{BACKLOG, Event};
 use super::images::Images;
-use super::locks::Locks;
+use super::locks::{Held, Locks};
+use super::uploads::UploadTable;
 use crate::{Blobs, Change, Error, Index, RecordKey, Records, Result, Scope};
 
 /// The registry: images and records, and the index through which they are read.
@@ -33,6 +35,8 @@ pub struct Registry {
     pub(super) damaged: AtomicUsize,
     /// Whether the index was compared with the store since the start. Until then nothing is changed.
     pub(super) reconciled: AtomicBool,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) uploads: UploadTable,
 }
 
 /// What the registry holds, in numbers.
@@ -56,6 +60,8 @@ impl Registry {
             generation: AtomicU64::new(0),
             damaged: AtomicUsize::new(0),
             reconciled: AtomicBool::new(false),
+            events: broadcast::Sender::new(BACKLOG),
+            uploads: UploadTable::default(),
         }
     }
 
@@ -138,7 +144,7 @@ impl Registry {
             return;
         }
         for image in images {
-            if let Some(_removal) = self.images.removal(image).await
+            if let Some(_removal) = self.removal(image).await
                 && let Err(error) = self.blobs.delete(image).await
             {
                 tracing::warn!(
@@ -148,6 +154,12 @@ impl Registry {
                 );
             }
         }
+    }
+
+    /// The right to remove `image`, where nothing needs it.
+    pub(super) async fn removal(&self, image: &Digest) -> Option<Held<'_, Digest>> {
+        // An upload becomes its image under a pin, which waits for the removal: it is looked for under that, not before.
+        self.images.removal(image).await.filter(|_| !self.is_awaited(image))
     }
 
     pub(super) fn discount(&self, images: &[Image]) {

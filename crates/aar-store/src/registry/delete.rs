@@ -6,6 +6,7 @@ use aar_model::{AppName, Architecture, Digest, Version};
 use super::core::{Registry, now};
 use super::document::{Documents, VersionDocument, encode};
 use super::error::RegistryError;
+use super::event::Action;
 use super::view::{no_application, no_version};
 use crate::{Change, RecordKey, Result};
 
@@ -23,7 +24,10 @@ impl Registry {
             application.deleted = true;
             let key = RecordKey::application(name.clone());
             match self.write(key.clone(), &application).await {
-                Ok(change) => self.show(vec![change])?,
+                Ok(change) => {
+                    self.show(vec![change])?;
+                    self.tell(Action::ApplicationRemoved, Some(name), None, documents.is_for_clients());
+                }
                 Err(error) => {
                     self.put_back(&key, documents.application.as_ref().map(encode)).await;
                     return Err(error.into());
@@ -67,6 +71,7 @@ impl Registry {
                 self.show(vec![change])?;
             }
             let key = RecordKey::version(name.clone(), version);
+            let action = if kept.is_empty() { Action::VersionRemoved } else { Action::VersionUpdated };
             let changed = if kept.is_empty() {
                 self.records.delete(&key).await.map(|()| Change::Remove(key.clone()))
             } else {
@@ -77,6 +82,7 @@ impl Registry {
                 Ok(change) => {
                     self.discount(&removed);
                     self.show(vec![change])?;
+                    self.tell(action, Some(name), Some(version), before.published);
                 }
                 Err(error) => {
                     self.put_back(&key, Some(encode(before))).await;
@@ -84,6 +90,7 @@ impl Registry {
                 }
             }
             if documents.versions.len() == 1 && removed.len() == before.images.len() {
+                self.tell(Action::ApplicationRemoved, Some(name), None, before.published);
                 self.remove_empty(name).await;
             }
             removed

@@ -76,11 +76,6 @@ impl Images {
         if self.uses().contains_key(image) { None } else { Some(removal) }
     }
 
-    /// Whether nothing uses `image`.
-    pub(super) fn is_unused(&self, image: &Digest) -> bool {
-        !self.uses().contains_key(image)
-    }
-
     /// Whether a record holds `image`.
     pub(super) fn is_held(&self, image: &Digest) -> bool {
         self.uses().get(image).is_some_and(|uses| uses.records > 0)

@@ -7,6 +7,7 @@ use aar_model::wire::{Image, PushRequest};
 use aar_model::{AppName, Architecture, Digest, Hasher, Version, VersionFields};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::core::{Registry, now};
@@ -14,6 +15,7 @@ use super::document::{
     ApplicationDocument, Documents, Staged, VersionDocument, change_fields, encode, publisher_fields,
 };
 use super::error::{BodyError, RegistryError};
+use super::event::Action;
 use super::media_type;
 use crate::{Change, Error, RecordKey};
 
@@ -21,7 +23,7 @@ use crate::{Change, Error, RecordKey};
 pub type BodyStream = Pinned<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
 /// What a publisher announces.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Push {
     /// The application, which need not exist yet.
     pub name: AppName,
@@ -40,7 +42,7 @@ pub struct Push {
 }
 
 /// What came of a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pushed {
     /// Bytes of the image.
     pub size: u64,
@@ -98,7 +100,7 @@ impl Registry {
     }
 
     /// Writes the records. The version's is the commit point.
-    async fn commit(&self, push: &Push, image: Image) -> Result<Pushed, RegistryError> {
+    pub(super) async fn commit(&self, push: &Push, image: Image) -> Result<Pushed, RegistryError> {
         let _commits = self.committing().await?;
         let _application = self.applications.lock(&push.name).await;
         self.finish_deletion(&push.name).await?;
@@ -115,6 +117,7 @@ impl Registry {
                     self.images.add(&image);
                 }
                 self.show(changes)?;
+                self.tell_of(push, &documents, application.is_some(), version.as_ref());
                 Ok(Pushed { size, existed })
             }
             Err(error) => {
@@ -124,6 +127,28 @@ impl Registry {
                 self.put_back(&RecordKey::application(push.name.clone()), before).await;
                 Err(error.into())
             }
+        }
+    }
+
+    /// Tells what a push has changed.
+    fn tell_of(
+        &self,
+        push: &Push,
+        before: &Documents,
+        application_changed: bool,
+        version: Option<&VersionDocument>,
+    ) {
+        let name = Some(&push.name);
+        let for_clients = version.is_some_and(|version| version.published);
+        if !before.exists() {
+            self.tell(Action::ApplicationCreated, name, None, for_clients);
+        } else if application_changed {
+            self.tell(Action::ApplicationUpdated, name, None, for_clients || before.is_for_clients());
+        }
+        if version.is_some() {
+            let was_there = before.versions.contains_key(&push.version);
+            let action = if was_there { Action::VersionUpdated } else { Action::VersionAdded };
+            self.tell(action, name, Some(push.version), for_clients);
         }
     }
 
@@ -179,7 +204,7 @@ fn version_record(documents: &Documents, push: &Push, image: Image) -> VersionDo
 }
 
 /// Refuses what can never be committed, before or after the image has come. Answers whether the very image is there.
-fn admit(documents: &Documents, push: &Push) -> Result<bool, RegistryError> {
+pub(super) fn admit(documents: &Documents, push: &Push) -> Result<bool, RegistryError> {
     let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(format!("X-AMS-Request: {error}"));
     VersionFields::parse(&publisher_fields(&push.request.version)).map_err(|error| invalid(&error))?;
     if push

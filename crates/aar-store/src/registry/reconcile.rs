@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::core::Registry;
 use super::document::{ApplicationDocument, VersionDocument, decode};
+use super::event::Action;
 use super::images::Held;
 use crate::{Blobs, Change, ETag, Error, Index, RecordKey, Records, Result, Scope};
 
@@ -71,7 +72,9 @@ impl Registry {
     /// Does what [`open`](Self::open) could not, after which the registry is degraded no more.
     pub async fn recover(&self) -> Result<Reconciled> {
         let _commits = self.commits.write().await;
-        self.settle(self.records.list().await?).await
+        let reconciled = self.settle(self.records.list().await?).await?;
+        self.tell(Action::RegistryRebuilt, None, None, true);
+        Ok(reconciled)
     }
 
     /// Brings store and index into the state that changes begin from.
@@ -80,6 +83,7 @@ impl Registry {
         if swept > 0 {
             tracing::info!(swept, "removed what unfinished uploads had left");
         }
+        self.load_uploads().await?;
         let reconciled = self.reconcile(listed, false).await?;
         for name in self.leftovers()? {
             let _application = self.applications.lock(&name).await;
@@ -102,7 +106,9 @@ impl Registry {
     /// Makes the index anew from the records. Reads go on meanwhile, changes wait.
     pub async fn rebuild(&self) -> Result<Reconciled> {
         let _commits = self.commits.write().await;
-        self.reconcile(self.records.list().await?, true).await
+        let reconciled = self.reconcile(self.records.list().await?, true).await?;
+        self.tell(Action::RegistryRebuilt, None, None, true);
+        Ok(reconciled)
     }
 
     /// Brings the index to what the store says; reads the records whose tag the index does not have, or `all`.
