@@ -64,6 +64,11 @@ test-large: deps ## Push 12 GiB to S3 at a time and check how much memory that t
 	cargo build --locked --workspace --bins
 	cargo test --locked -p aar-tests --test s3 -- --ignored --nocapture --test-threads 1 memory::
 
+.PHONY: test-idle
+test-idle: deps ## Let 500 listeners and 500 pollers wait, and check what that costs
+	cargo build --release --locked -p aard -p aar
+	cargo test --release --locked -p aar-tests --test sync -- --ignored --nocapture idle::
+
 .PHONY: crash
 crash: deps ## Kill the daemon at random moments and check that nothing is lost (ROUNDS=200)
 	cargo build --release --locked -p aard -p aar -p aar-tests

@@ -7,13 +7,17 @@ set -euo pipefail
 bin=$1 root=$2 prefix=$3
 aar=${AAR:-$bin/aar}
 here=$(dirname "$(realpath "$0")")
-unit=$root$prefix/lib/systemd/system/aard.service
+units=$root$prefix/lib/systemd/system
 
 install -D -m 755 "$bin/aard" "$root$prefix/bin/aard"
 install -D -m 755 "$bin/aar" "$root$prefix/bin/aar"
-install -D -m 644 "$here/systemd/aard.service" "$unit"
-sed -i "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" "$unit"
-install -D -m 644 "$here/systemd/aar.sysusers" "$root$prefix/lib/sysusers.d/aar.conf"
+for unit in aard aar-sync; do
+    install -D -m 644 "$here/systemd/$unit.service" "$units/$unit.service"
+    sed -i "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" "$units/$unit.service"
+done
+for users in aar aar-sync; do
+    install -D -m 644 "$here/systemd/$users.sysusers" "$root$prefix/lib/sysusers.d/$users.conf"
+done
 install -d "$root$prefix/share/man/man1"
 "$aar" man "$root$prefix/share/man/man1"
 install -d "$root$prefix/share/bash-completion/completions" "$root$prefix/share/zsh/site-functions" \
@@ -23,7 +27,7 @@ install -d "$root$prefix/share/bash-completion/completions" "$root$prefix/share/
 "$aar" completion fish >"$root$prefix/share/fish/vendor_completions.d/aar.fish"
 
 if [ -z "$root" ]; then
-    systemd-sysusers "$prefix/lib/sysusers.d/aar.conf"
+    systemd-sysusers "$prefix/lib/sysusers.d/aar.conf" "$prefix/lib/sysusers.d/aar-sync.conf"
     systemctl daemon-reload
     install -d -m 700 -o aar -g aar /var/lib/aar
     echo "installed; write /var/lib/aar/config.yaml and start it: systemctl enable --now aard"

@@ -5,8 +5,8 @@ set -euo pipefail
 # library, then the workspace's crates that may name it in their manifest
 rules=(
     "sled aar-sled"
-    "bzip2 aar-tests"
-    "tar aar-tests"
+    "bzip2 aar-ams aar-tests"
+    "tar aar-ams aar-tests"
     "yaml_serde aar-config aar-tests"
     "openssl aar-cloudfront aar-tls aar-bench aar-tests"
     "hyper@1 aar-api aard aar-client aar-tests"
@@ -14,6 +14,7 @@ rules=(
     "rusoto_core aar-s3"
     "rusoto_s3 aar-s3"
     "tokio-tungstenite aar-api aar-client aar-tests"
+    "notify aar-sync"
     "clap aard aar aar-bench aar-tests"
 )
 status=0

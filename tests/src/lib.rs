@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness that cannot go on ends its test")]
 
 mod ams;
+pub mod ams_server;
 mod certificates;
 pub mod crash;
 mod daemon;

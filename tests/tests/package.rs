@@ -170,6 +170,21 @@ fn the_workloads_unit_starts_the_workloads_daemon() {
 }
 
 #[test]
+fn the_unit_for_synchronisation_is_installed_valid_and_confined() {
+    let charm = unpacked();
+    let installed = charm.path().join("workload/usr/local/lib/systemd/system/aar-sync.service");
+    let unit = fs::read_to_string(installed).unwrap();
+    assert!(unit.contains("\nExecStart=/usr/local/bin/aar sync\n"), "{unit}");
+    // The program is not installed here: its own binary stands where the unit will find it.
+    let copy = charm.path().join("aar-sync.service");
+    fs::write(&copy, unit.replace("/usr/local/bin/aar", binary("aar").to_str().unwrap())).unwrap();
+    let verified = succeed(Command::new("systemd-analyze").arg("verify").arg(&copy));
+    assert_eq!(verified, "");
+    let security = ["security", "--offline=true", "--threshold=20", "--no-pager"];
+    succeed(Command::new("systemd-analyze").args(security).arg(&copy));
+}
+
+#[test]
 fn prometheus_takes_the_alert_rules_and_they_fire_when_they_should() {
     let dir = unpacked();
     let rules = fs::read_to_string(dir.path().join("cos/prometheus_alert_rules/aar.yaml")).unwrap();

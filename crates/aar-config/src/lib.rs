@@ -9,6 +9,7 @@ mod cloudfront;
 mod config;
 mod document;
 mod error;
+pub mod relation;
 mod s3;
 mod secret;
 mod storage;

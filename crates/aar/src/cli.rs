@@ -1,13 +1,22 @@
 //! What is typed: commands, arguments, options.
 #![allow(clippy::doc_markdown)] // what is documented here is shown on terminals
 
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aar_model::wire::PushRequest;
 use aar_model::{AppName, Architecture, Fingerprint, FingerprintPrefix, Version};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use jiff::SignedDuration;
 use url::Url;
+
+/// Nobody is asked more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Slower, and a connection would look dead. Bytes a second.
+const LOWEST_RATE: u64 = 16 * 1024;
 
 /// Works with an Anbox Application Registry
 #[derive(Debug, Parser)]
@@ -33,6 +42,12 @@ pub(crate) enum Command {
     /// Talks to the registry that --registry names, or else AAR_REGISTRY or the configuration file of the client; where
     /// none of them does, to the daemon on this machine.
     Application(Application),
+    /// Keep a directory and a registry in step
+    ///
+    /// In the mode pull, the directory becomes a mirror of what the registry has published: what is new is there at once,
+    /// whole and verified, and what the registry removes or withdraws goes. In the mode push, what is new in the directory
+    /// goes to the registry. Both go on until they are stopped, and may be interrupted at any time.
+    Sync(Sync),
     /// Look after the registry on this machine
     #[command(subcommand)]
     Maintenance(Maintenance),
@@ -240,6 +255,74 @@ pub(crate) enum ApplicationCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// The directory: NAME/VERSION/ARCHITECTURE/ with one image in each; with --ams, where notes of AMS are kept
+    #[arg(env = "AAR_SYNC_DIR", hide_env_values = true, value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Which way
+    #[arg(long, value_enum, env = "AAR_SYNC_MODE", hide_env_values = true, default_value_t = Mode::Pull)]
+    pub(crate) mode: Mode,
+    /// Keep an AMS in step instead of a directory: https://HOST:PORT, or unix:// with the path of its socket
+    ///
+    /// Pulled are packages, one architecture of them [default: this machine's]; pushed are the images that AMS exports. It
+    /// is shown the certificate of --cert, as the registry.
+    #[arg(long, env = "AAR_SYNC_AMS", hide_env_values = true)]
+    #[arg(value_name = "URL", value_parser = ams_url, value_hint = ValueHint::Url)]
+    pub(crate) ams: Option<Url>,
+    /// SHA-256 of AMS's certificate, with or without colons
+    #[arg(long, env = "AAR_SYNC_AMS_FINGERPRINT", hide_env_values = true, requires = "ams")]
+    #[arg(value_name = "HEX", value_parser = fingerprint)]
+    pub(crate) ams_fingerprint: Option<Fingerprint>,
+    /// Only applications that have one of these tags
+    #[arg(long, env = "AAR_SYNC_FILTER", hide_env_values = true)]
+    #[arg(value_name = "TAG,…", value_delimiter = ',')]
+    pub(crate) filter: Vec<String>,
+    /// Only images for these architectures: x86_64, aarch64
+    #[arg(short, long, env = "AAR_SYNC_ARCHITECTURE", hide_env_values = true)]
+    #[arg(value_name = "ARCHITECTURE,…", value_delimiter = ',')]
+    pub(crate) architecture: Vec<Architecture>,
+    /// How long a change may go unnoticed that nobody tells of, such as 10m
+    #[arg(long, env = "AAR_SYNC_INTERVAL", hide_env_values = true)]
+    #[arg(value_name = "TIME", default_value = "1h", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// How many bytes a second may be moved, such as 10M [default: as many as possible]
+    #[arg(long, env = "AAR_SYNC_LIMIT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate)]
+    pub(crate) limit_rate: Option<NonZeroU64>,
+    /// How many images may be on their way at once
+    #[arg(long, env = "AAR_SYNC_PARALLEL", hide_env_values = true, value_name = "N", default_value = "4")]
+    pub(crate) parallel: NonZeroUsize,
+    /// What to run with `sh -c` for each image that came or went, again until it succeeds; pull only
+    ///
+    /// Its environment has AAR_ACTION (added, removed), AAR_NAME, AAR_VERSION, AAR_ARCHITECTURE, AAR_FINGERPRINT and, if
+    /// the image came, AAR_PATH.
+    #[arg(long, env = "AAR_SYNC_ON_CHANGE", hide_env_values = true, value_name = "COMMAND")]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::CommandString)]
+    pub(crate) on_change: Option<String>,
+    /// End when both are in step, or it is clear what keeps them from it
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// A file with what the registry's charm tells a relation, JSON or YAML, in place of --registry and --fingerprint
+    #[arg(long, env = "AAR_SYNC_FROM_RELATION", hide_env_values = true)]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) from_relation: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) registry: Registry,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// From the registry
+    Pull,
+    /// To the registry
+    Push,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Maintenance {
     /// Rebuild the index from the records
@@ -288,7 +371,14 @@ pub(crate) enum Maintenance {
 fn registry_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if url.scheme() == "https" => Ok(url),
-        _ => Err("it is written https://HOST[:PORT]".into()),
+        _ => Err("it is written https://HOST:PORT".into()),
+    }
+}
+
+fn ams_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!((url.scheme(), url.has_host()), ("https", true) | ("unix", false)) => Ok(url),
+        _ => Err("it is written https://HOST:PORT or unix:///PATH".into()),
     }
 }
 
@@ -304,6 +394,28 @@ fn fingerprint_prefix(text: &str) -> Result<FingerprintPrefix, String> {
 fn filter(text: &str) -> Result<(String, String), String> {
     let (field, value) = text.split_once('=').ok_or("it is written FIELD=VALUE")?;
     Ok((field.to_owned(), value.to_owned()))
+}
+
+/// Takes what people write: `90s`, `1h 30m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    time.filter(|time| *time >= SHORTEST_INTERVAL)
+        .ok_or_else(|| "it is written like 90s, 10m or 1h, and at least 1s".into())
+}
+
+/// Bytes a second: a number with K, M or G for powers of 1024, as curl has it.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((end, 'k' | 'K')) => (&text[..end], 10),
+        Some((end, 'm' | 'M')) => (&text[..end], 20),
+        Some((end, 'g' | 'G')) => (&text[..end], 30),
+        _ => (text, 0),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << unit));
+    bytes
+        .filter(|bytes| *bytes >= LOWEST_RATE)
+        .and_then(NonZeroU64::new)
+        .ok_or_else(|| "it is written like 500K, 10M or 1G, and at least 16K".into())
 }
 
 fn push_request(text: &str) -> Result<PushRequest, String> {
@@ -355,6 +467,21 @@ mod tests {
         assert_eq!(fingerprint(printed.trim_end_matches(':')).unwrap().to_string(), expected);
         assert_eq!(fingerprint_prefix("AB:CD:AB:CD").unwrap().to_string(), "abcdabcd");
         assert!(fingerprint_prefix("AB:CD").is_err());
+    }
+
+    #[test]
+    fn times_and_rates_are_taken_as_people_write_them() {
+        assert_eq!(interval("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(interval("1m 30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "1", "0s", "-1h", "100ms", "soon"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+        for (text, bytes) in [("16384", 16_384), ("16K", 16_384), ("10m", 10 << 20), ("3G", 3 << 30)] {
+            assert_eq!(rate(text).map(NonZeroU64::get), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "K", "1", "1K", "-10M", "10MB", "99999999999999G", "1€"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use aar_ams::Ams;
 use aar_client::Client;
 use aar_config::client::ClientConfig;
+use aar_config::relation::RelationData;
 use aar_model::Fingerprint;
-use aar_tls::{Connector, Identity};
+use aar_tls::{Certificate, Connector, Identity};
 use url::Url;
 
 use crate::cli;
@@ -40,6 +42,35 @@ impl Registry {
         Ok(Self::local(base_dir))
     }
 
+    /// The registry whose charm has told a relation what is in `file`; the options and the configuration file say which
+    /// certificate to show.
+    pub(crate) fn from_relation(options: cli::Registry, file: &Path) -> Result<Self> {
+        let told = RelationData::load(file)?;
+        let shown = told.certificate.map(|text| Certificate::read_all(text.as_bytes())).transpose();
+        let shown =
+            shown.map_err(|source| Error::Certificate { origin: format!("`{}`", file.display()), source })?;
+        let shown = shown.and_then(|all| all.first().map(Certificate::fingerprint));
+        let pin = match (told.fingerprint, shown) {
+            (Some(fingerprint), Some(shown)) if fingerprint != shown => {
+                return Err(Error::Usage(format!(
+                    "in `{}`, the fingerprint is {fingerprint}, and that of the certificate is {shown}",
+                    file.display()
+                )));
+            }
+            (told, shown) => told.or(shown),
+        };
+        let pin = pin.ok_or_else(|| {
+            Error::Usage(format!(
+                "`{}` has neither `fingerprint` nor `certificate`: the registry's charm has not told them yet",
+                file.display()
+            ))
+        })?;
+        let config = config_file(options.config.as_deref())?;
+        let identity = identity(options.cert.or(config.cert), options.key.or(config.key))?;
+        let client = remembering(Client::https(&told.registry, Connector::new(identity.as_ref(), pin)?)?);
+        Ok(Self { client, address: told.registry.into(), is_local: false })
+    }
+
     /// The daemon on this machine.
     pub(crate) fn local(base_dir: &Path) -> Self {
         let socket = socket(base_dir);
@@ -55,6 +86,23 @@ impl Registry {
         let client = remembering(Client::https(&url, Connector::new(identity.as_ref(), pin)?)?);
         Ok(Self { client, address: url.into(), is_local: false })
     }
+}
+
+/// The AMS at `url`, which over the network is shown the same certificate as the registry.
+pub(crate) fn ams(url: &Url, pin: Option<Fingerprint>, options: &cli::Registry) -> Result<Ams> {
+    if url.scheme() == "unix" {
+        return Ok(Ams::unix(url.path()));
+    }
+    let pin = pin.ok_or_else(|| {
+        Error::Usage(
+            "give --ams-fingerprint: `openssl x509 -in /var/snap/ams/common/server/ams.crt -noout -fingerprint -sha256` on \
+             AMS's machine prints it"
+                .into(),
+        )
+    })?;
+    let file = config_file(options.config.as_deref())?;
+    let identity = identity(options.cert.clone().or(file.cert), options.key.clone().or(file.key))?;
+    Ok(Ams::https(url, Connector::new(identity.as_ref(), pin)?)?)
 }
 
 /// The daemon's socket.

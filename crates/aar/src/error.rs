@@ -18,6 +18,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Client(#[from] aar_client::Error),
     #[error(transparent)]
+    Ams(#[from] aar_ams::Error),
+    #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
     Config(#[from] aar_config::ConfigError),
@@ -25,6 +27,10 @@ pub(crate) enum Error {
     Identity(#[from] aar_tls::IdentityError),
     #[error(transparent)]
     Tls(#[from] aar_tls::TlsError),
+    #[error(transparent)]
+    Sync(#[from] aar_sync::Error),
+    #[error("not in step: {failed} failed and {conflicts} conflicts, as told above")]
+    OutOfStep { failed: usize, conflicts: usize, exit: Exit },
     #[error("cannot trust what is in {origin}")]
     Certificate { origin: String, source: aar_tls::CertificateError },
     #[error("cannot {action} `{path}`")]
@@ -65,21 +71,11 @@ impl Error {
 
     /// The exit code that scripts see.
     pub(crate) fn exit(&self) -> Exit {
-        use aar_client::Error as Client;
         match self {
-            Self::Client(e) => match e {
-                Client::Address(_) => Exit::Usage,
-                Client::Unreachable { .. } | Client::Interrupted(_) | Client::Store { .. } => {
-                    Exit::Unreachable
-                }
-                Client::Pin { .. } | Client::Verification { .. } => Exit::Verification,
-                Client::Unauthorised(_) | Client::Forbidden(_) => Exit::NotAllowed,
-                Client::NotFound(_) => Exit::NotFound,
-                Client::Conflict(_) => Exit::Conflict,
-                Client::NoSpace(_) => Exit::NoSpace,
-                Client::File { source, .. } if is_full(source) => Exit::NoSpace,
-                _ => Exit::Failure,
-            },
+            Self::Client(e) => exit_of_client(e),
+            Self::Ams(e) => exit_of_ams(e),
+            Self::Sync(e) => exit_of_sync(e),
+            Self::OutOfStep { exit, .. } => *exit,
             Self::Trust(e) => match e {
                 TrustError::NotFound(_) => Exit::NotFound,
                 TrustError::Revoked(_) => Exit::Conflict,
@@ -120,10 +116,11 @@ impl Error {
                 "compare it with what {FINGERPRINT} prints, then give it with --fingerprint, AAR_FINGERPRINT or \
                  `fingerprint` in the client's configuration"
             )),
-            Self::Client(Client::Pin { .. }) => {
+            Self::Client(Client::Pin { .. }) | Self::Sync(aar_sync::Error::Registry(Client::Pin { .. })) => {
                 Some(format!("if the registry has a new certificate, {FINGERPRINT} prints its fingerprint"))
             }
-            Self::Client(e @ Client::Unreachable { .. }) => match e.connection_error()? {
+            Self::Client(e @ Client::Unreachable { .. })
+            | Self::Sync(aar_sync::Error::Registry(e @ Client::Unreachable { .. })) => match e.connection_error()? {
                 io::ErrorKind::PermissionDenied => {
                     Some("the daemon's socket is for its user and group: try sudo".into())
                 }
@@ -135,13 +132,52 @@ impl Error {
             Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("what lies there may be for another user only: try sudo".into())
             }
-            Self::Client(Client::Unauthorised(_)) => Some(
+            Self::Client(Client::Unauthorised(_))
+            | Self::Sync(aar_sync::Error::Registry(Client::Unauthorised(_))) => Some(
                 "the certificate is shown that --cert and --key, AAR_CERT and AAR_KEY or the client's configuration name"
                     .into(),
             ),
             Self::Client(Client::Interrupted(_)) => Some("the same command may succeed now".into()),
             _ => None,
         }
+    }
+}
+
+fn exit_of_client(error: &aar_client::Error) -> Exit {
+    use aar_client::Error as Client;
+    match error {
+        Client::Address(_) => Exit::Usage,
+        Client::Unreachable { .. } | Client::Interrupted(_) | Client::Store { .. } => Exit::Unreachable,
+        Client::Pin { .. } | Client::Verification { .. } => Exit::Verification,
+        Client::Unauthorised(_) | Client::Forbidden(_) => Exit::NotAllowed,
+        Client::NotFound(_) => Exit::NotFound,
+        Client::Conflict(_) => Exit::Conflict,
+        Client::NoSpace(_) => Exit::NoSpace,
+        Client::File { source, .. } if is_full(source) => Exit::NoSpace,
+        _ => Exit::Failure,
+    }
+}
+
+/// The exit code for what keeps two ends from being in step.
+pub(crate) fn exit_of_sync(error: &aar_sync::Error) -> Exit {
+    use aar_sync::Error as Sync;
+    match error {
+        Sync::Registry(e) => exit_of_client(e),
+        Sync::NoSpace { .. } => Exit::NoSpace,
+        Sync::File { source, .. } if is_full(source) => Exit::NoSpace,
+        Sync::Foreign(_) | Sync::Changed(_) => Exit::Conflict,
+        Sync::End(e) => e.downcast_ref().map_or(Exit::Failure, exit_of_ams),
+        _ => Exit::Failure,
+    }
+}
+
+fn exit_of_ams(error: &aar_ams::Error) -> Exit {
+    use aar_ams::Error as Ams;
+    match error {
+        Ams::Call(e) => exit_of_client(e),
+        Ams::Foreign(_) | Ams::OtherName(_) => Exit::Conflict,
+        Ams::File { source, .. } if is_full(source) => Exit::NoSpace,
+        _ => Exit::Failure,
     }
 }
 

@@ -5,6 +5,7 @@ mod commands;
 mod connect;
 mod error;
 mod exit;
+mod logging;
 mod output;
 mod progress;
 

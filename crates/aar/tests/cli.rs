@@ -202,6 +202,33 @@ fn options_come_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn an_empty_variable_of_sync_is_no_filter_and_else_refused() {
+    let image = b"PK";
+    let daemon = Daemon::start(move |_| sync([demo(&[(1, true)], Digest::of(image), image.len())]));
+    let tried = |variable: &str| {
+        let mut command = command(daemon.base_dir.path(), &["sync", "--dry-run", "--format", "csv"]);
+        command.env("AAR_SYNC_DIR", "mirror").env(variable, "").output().unwrap()
+    };
+    let output = tried("AAR_SYNC_FILTER");
+    assert!(stdout(&output).contains("transfer,demo,1,x86_64,2"), "{output:?}");
+    for variable in [
+        "DIR",
+        "MODE",
+        "AMS",
+        "AMS_FINGERPRINT",
+        "ARCHITECTURE",
+        "INTERVAL",
+        "LIMIT_RATE",
+        "PARALLEL",
+        "ON_CHANGE",
+        "FROM_RELATION",
+    ] {
+        let output = tried(&format!("AAR_SYNC_{variable}"));
+        assert_eq!(code(&output), 2, "{variable}: {output:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_undone_is_not_done_unasked() {
     let daemon = Daemon::refusing(500);
     let output = daemon.aar(&["application", "delete", "demo"]);

@@ -55,7 +55,7 @@ async fn push(registry: &Client, image: &ImageAddress, file: PathBuf, request: &
     output::say(&format!("{done}: {image} ({}, {})", size(pushed.size), pushed.fingerprint))
 }
 
-fn this_machine() -> Result<Architecture> {
+pub(super) fn this_machine() -> Result<Architecture> {
     ARCH.parse().map_err(|_| {
         Error::Usage(format!(
             "no image is built for this machine's architecture, {ARCH}: give --architecture"

@@ -6,6 +6,7 @@ mod documents;
 mod maintenance;
 mod run;
 mod status;
+mod sync;
 mod trust;
 mod trust_store;
 

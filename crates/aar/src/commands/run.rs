@@ -1,4 +1,4 @@
-use super::{application, documents, maintenance, status, trust};
+use super::{application, documents, maintenance, status, sync, trust};
 use crate::cli::{Cli, Command};
 use crate::connect::Registry;
 use crate::error::Result;
@@ -11,6 +11,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
             let registry = Registry::choose(application.registry, &cli.base_dir).await?;
             application::run(application.command, &registry.client).await
         }
+        Command::Sync(command) => sync::run(command, &cli.base_dir).await,
         Command::Maintenance(command) => {
             maintenance::run(command, &Registry::local(&cli.base_dir).client).await
         }
