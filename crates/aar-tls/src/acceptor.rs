@@ -89,6 +89,7 @@ pub(crate) fn context(method: SslMethod) -> Result<SslContextBuilder, ErrorStack
     context.set_groups_list(GROUPS)?;
     context.set_options(SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION);
     context.set_mode(SslMode::RELEASE_BUFFERS);
+    context.set_read_ahead(true);
     Ok(context)
 }
 

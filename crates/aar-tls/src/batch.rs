@@ -1,4 +1,4 @@
-//! The socket under TLS, with buffers that turn many small reads and writes into few system calls.
+//! The socket under TLS, with a buffer that turns many small writes into few system calls.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,27 +8,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::io::poll_read_buf;
 
 /// The longest TLS record: 16 KiB, its header, and what encryption adds.
 const MAX_RECORD: usize = 16 * 1024 + 64;
-/// What is fetched by one system call, in bytes.
-const FETCHED: usize = 4 * MAX_RECORD;
 /// What is sent by one system call, in bytes: more of it would not stay in the processor's nearest cache until it is copied.
 const SENT: usize = 2 * MAX_RECORD;
 /// Up to here a write is taken for a message of the handshake or a small answer, not for the beginning of much.
 const SMALL: usize = 4 * 1024;
 
-/// A TCP socket that gathers what is written and fetches ahead what is read.
+/// A TCP socket that gathers what is written. What is read goes past it: OpenSSL, which reads ahead, fetches a record or
+/// more at a time and decrypts it in its own buffer.
 ///
 /// Writing never blocks, so that OpenSSL never has to be called again with the very bytes of a refused write: whoever
-/// writes waits for [`Batch::poll_room`] first and sends with [`Batch::poll_send`] afterwards. The buffers exist only while
-/// there is something in them, which keeps idle connections small.
+/// writes waits for [`Batch::poll_room`] first and sends with [`Batch::poll_send`] afterwards. The buffer exists only while
+/// there is something in it, which keeps idle connections small.
 pub(crate) struct Batch {
     socket: TcpStream,
-    received: Vec<u8>,
-    /// How much of `received` has been read.
-    read: usize,
     outgoing: Vec<u8>,
     /// How much of `outgoing` the socket has taken.
     sent: usize,
@@ -38,15 +33,16 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new(socket: TcpStream, stalled_write: Duration) -> Self {
         let stall = Stall { limit: stalled_write, since: None, timer: None };
-        Self { socket, received: Vec::new(), read: 0, outgoing: Vec::new(), sent: 0, stall }
+        Self { socket, outgoing: Vec::new(), sent: 0, stall }
     }
 
-    /// The first byte that the peer sent; it stays in the buffer.
+    /// The first byte that the peer sent; it is yet to be read.
     pub(crate) fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u8>> {
-        if self.received.is_empty() {
-            ready!(self.poll_fill(cx))?;
+        let mut first = [0];
+        match ready!(self.socket.poll_peek(cx, &mut ReadBuf::new(&mut first)))? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            _ => Poll::Ready(Ok(first[0])),
         }
-        Poll::Ready(Ok(self.received[0]))
     }
 
     /// Waits until one more record can be written.
@@ -107,41 +103,15 @@ impl Batch {
         self.outgoing = Vec::new();
         self.sent = 0;
     }
-
-    /// Fills the empty read buffer. The end of the stream is an error: a peer says goodbye before it, and OpenSSL does not
-    /// read on after that.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.socket.poll_read_ready(cx)?.is_pending() {
-            self.received = Vec::new();
-            return Poll::Pending;
-        }
-        // One record's worth at first, which is plenty for a handshake or a request; more for a peer that goes on.
-        let size = if self.received.capacity() == 0 { MAX_RECORD } else { FETCHED };
-        self.received.reserve_exact(size);
-        let filled = poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.received);
-        if self.received.is_empty() {
-            self.received = Vec::new();
-        }
-        match ready!(filled)? {
-            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            _ => Poll::Ready(Ok(())),
-        }
-    }
 }
 
 impl AsyncRead for Batch {
+    /// The end of the stream is an error: a peer says goodbye before it, and OpenSSL does not read on after that.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.received.is_empty() {
-            ready!(this.poll_fill(cx))?;
-        }
-        let rest = &this.received[this.read..];
-        let taken = rest.len().min(into.remaining());
-        into.put_slice(&rest[..taken]);
-        this.read += taken;
-        if this.read == this.received.len() {
-            this.received.clear();
-            this.read = 0;
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.get_mut().socket).poll_read(cx, into))?;
+        if into.filled().len() == before {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         Poll::Ready(Ok(()))
     }
