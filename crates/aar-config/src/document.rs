@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::ConfigError;
 use crate::value::AT_KEY;
@@ -25,13 +25,20 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = || {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SIZE + 1));
-            File::open(path)?.take(MAX_SIZE as u64 + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
+        // As much as may be needed, for what grows leaves copies behind.
+        let mut bytes = Vec::with_capacity(MAX_SIZE + 1);
+        let read = File::open(path).and_then(|file| file.take(MAX_SIZE as u64 + 1).read_to_end(&mut bytes));
+        let document = match read {
+            Ok(_) => Self::decode(&bytes, path),
+            Err(source) => Err(ConfigError::Read { path: path.into(), source }),
         };
-        let bytes = read().map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        match std::str::from_utf8(&bytes) {
+        // Not the rest of the buffer: to wipe what was never written takes longer than all else.
+        bytes.as_mut_slice().zeroize();
+        document
+    }
+
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self, ConfigError> {
+        match std::str::from_utf8(bytes) {
             Ok(text) => Self::new(text, path),
             // What is too long was cut, maybe inside a character.
             Err(_) if bytes.len() > MAX_SIZE => Err(too_long(path)),

@@ -39,6 +39,8 @@ pub(crate) enum Error {
     Input(#[source] io::Error),
     #[error("cannot write the output")]
     Output(#[source] io::Error),
+    #[error("cannot start to work")]
+    Start(#[source] io::Error),
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
