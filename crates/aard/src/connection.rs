@@ -31,10 +31,10 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// What a sender may have under way on HTTP/2: enough for 1 Gbit/s over 15 ms, and a bound for what is held here, which is
-/// up to twice as much.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What a sender may have under way on HTTP/2: enough for 500 Mbit/s over 15 ms, and a bound for what is held here, which is
+/// up to twice as much. HTTP/1.1 is only bound by what the kernel has under way.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
 const FRAME_BYTES: u32 = 256 << 10;
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 const STREAMS: u32 = 32;
