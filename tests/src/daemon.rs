@@ -273,24 +273,34 @@ impl Daemon {
 
     /// Runs `aar` for this daemon's base directory.
     pub fn aar(&self, arguments: &[&str]) -> Output {
-        Command::new(binary("aar"))
-            .args(arguments)
+        self.aar_command().args(arguments).output().unwrap()
+    }
+
+    fn aar_command(&self) -> Command {
+        let mut command = Command::new(binary("aar"));
+        command
             .env("AAR_BASE_DIR", self.base())
             .env("XDG_CONFIG_HOME", self.scratch().join("no-config"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .env("XDG_STATE_HOME", self.scratch().join("state"))
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs `aar application` over the network as somebody.
     pub fn aar_as(&self, person: &Person, arguments: &[&str]) -> Output {
-        let (url, fingerprint) = (self.url(), self.fingerprint.to_string());
-        let mut all = vec!["application", "--registry", &url, "--fingerprint", &fingerprint];
-        let (certificate, key) =
-            (person.certificate_file.to_str().unwrap(), person.key_file.to_str().unwrap());
-        all.extend(["--cert", certificate, "--key", key]);
-        all.extend(arguments);
-        self.aar(&all)
+        self.aar_at(self.address, person).args(arguments).output().unwrap()
+    }
+
+    /// `aar application` over the network as somebody, who takes the registry to be at an address.
+    pub fn aar_at(&self, address: SocketAddr, person: &Person) -> Command {
+        let mut command = self.aar_command();
+        command
+            .args(["application", "--registry", &format!("https://{address}")])
+            .args(["--fingerprint", &self.fingerprint.to_string(), "--cert"])
+            .arg(&person.certificate_file)
+            .arg("--key")
+            .arg(&person.key_file);
+        command
     }
 
     /// Somebody new whom the registry trusts as a client.

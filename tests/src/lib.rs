@@ -17,6 +17,7 @@ mod package;
 mod relay;
 pub mod s3;
 mod signers;
+mod syncer;
 mod tus;
 
 pub use ams::pack_ams;
@@ -28,4 +29,5 @@ pub use ops::ops_python;
 pub use package::{pack_charm, pack_command};
 pub use relay::{Cut, Relay};
 pub use signers::{Signer, ToSign};
+pub use syncer::Syncer;
 pub use tus::TusClient;

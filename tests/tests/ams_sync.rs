@@ -2,90 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::Duration;
 
 use aar_model::Digest;
 use aar_tests::ams_server::{AmsServer, Packed, package};
-use aar_tests::{Daemon, Person, binary};
+use aar_tests::{Daemon, Person, Syncer};
 use serde_json::{Value, json};
 
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// `aar sync` of an AMS with a registry, which runs or not.
-struct Syncer {
-    arguments: Vec<String>,
-    state: PathBuf,
-    log: PathBuf,
-    child: Option<Child>,
-}
-
-impl Syncer {
-    fn new(daemon: &Daemon, person: &Person, ams: &AmsServer, more: &[&str]) -> Self {
-        let name = person.certificate_file.file_stem().unwrap().to_str().unwrap();
-        let (state, log) =
-            (daemon.scratch().join(format!("{name}-state")), daemon.scratch().join(format!("{name}-log")));
-        let mut arguments = vec![
-            "sync".to_owned(),
-            state.to_str().unwrap().to_owned(),
-            format!("--registry=https://{}", daemon.address()),
-            format!("--fingerprint={}", daemon.fingerprint()),
-            format!("--cert={}", person.certificate_file.display()),
-            format!("--key={}", person.key_file.display()),
-            format!("--ams={}", ams.address()),
-            "--architecture=x86_64".to_owned(),
-        ];
-        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        Self { arguments, state, log, child: None }
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(binary("aar"));
-        command.args(&self.arguments).stdin(Stdio::null()).env("XDG_CONFIG_HOME", "/nowhere");
-        command
-    }
-
-    fn once(&self, more: &[&str]) -> Output {
-        self.command().arg("--once").args(more).output().unwrap()
-    }
-
-    fn in_step(&self) {
-        let output = self.once(&[]);
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    fn start(&mut self) {
-        assert!(self.child.is_none());
-        let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        self.child = Some(self.command().stderr(log).stdout(Stdio::null()).spawn().unwrap());
-    }
-
-    /// `kill -9`.
-    fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    fn eventually(&self, holds: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            let log = || fs::read_to_string(&self.log).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "never\n{}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill();
-        }
-    }
+/// `aar sync` of an AMS with a registry.
+fn syncer(daemon: &Daemon, person: &Person, ams: &AmsServer, more: &[&str]) -> Syncer {
+    let address = ams.address();
+    let more = [&["--ams", &address, "--architecture", "x86_64"], more].concat();
+    Syncer::new(daemon, person, daemon.address(), &more)
 }
 
 /// Pushes a package of the application that it is pushed as; answers its SHA-256.
@@ -112,14 +41,14 @@ fn an_ams_becomes_as_the_registry_says_and_what_is_filtered_out_stays_away() {
     let daemon = Daemon::spawn();
     let ams = AmsServer::unix(daemon.scratch());
     let publisher = daemon.publisher("publisher");
-    let it = Syncer::new(&daemon, &daemon.client("client"), &ams, &["--filter=games,beta"]);
+    let it = syncer(&daemon, &daemon.client("client"), &ams, &["--filter=games,beta"]);
     let game: Vec<_> =
         (1..=2).map(|n| push(&daemon, &publisher, "game", n, &json!({"tags": ["games"]}))).collect();
     push(&daemon, &publisher, "tool", 1, &json!({"tags": ["tools"]}));
     let shown = it.command().args(["--dry-run", "--format=csv"]).output().unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("transfer,game,1,x86_64") && !shown.contains("tool"), "{shown}");
-    assert!(ams.changes().is_empty() && !it.state.exists(), "a dry run changes nothing");
+    assert!(ams.changes().is_empty() && !it.dir.exists(), "a dry run changes nothing");
 
     it.in_step();
     assert_eq!((published(&ams, "game"), published(&ams, "tool")), (game.clone(), vec![]));
@@ -145,10 +74,10 @@ fn a_running_one_makes_at_once_what_is_published_and_survives_what_breaks() {
     ams.set(|ams| ams.bootstrap = Duration::from_millis(150));
     let publisher = daemon.publisher("publisher");
     let client = daemon.client("client");
-    let mut it = Syncer::new(&daemon, &client, &ams, &["--interval=1h"]);
+    let mut it = syncer(&daemon, &client, &ams, &["--interval=1h"]);
     it.start();
     let mut expected = vec![push(&daemon, &publisher, "game", 1, &json!({}))];
-    it.eventually(|| published(&ams, "game") == expected);
+    it.eventually("in step", || published(&ams, "game") == expected);
 
     for version in 2..=6 {
         expected.push(push(&daemon, &publisher, "game", version, &json!({})));
@@ -161,7 +90,7 @@ fn a_running_one_makes_at_once_what_is_published_and_survives_what_breaks() {
         it.start();
     }
     let newest = expected.split_off(3);
-    it.eventually(|| published(&ams, "game") == newest);
+    it.eventually("in step", || published(&ams, "game") == newest);
     let versions = ams.application("game").unwrap()["versions"].as_array().unwrap().len();
     assert_eq!(versions, 3, "nothing was made twice");
     it.kill();
@@ -178,7 +107,7 @@ fn what_is_left_alone_or_refused_is_told_and_the_rest_is_done() {
     let daemon = Daemon::spawn();
     let ams = AmsServer::unix(daemon.scratch());
     let publisher = daemon.publisher("publisher");
-    let it = Syncer::new(&daemon, &daemon.client("client"), &ams, &[]);
+    let it = syncer(&daemon, &daemon.client("client"), &ams, &[]);
     ams.make_by_hand(package(Packed::TarBzip2, "own", "", b"by hand"));
     let by_hand = ams.application("own");
     push(&daemon, &publisher, "own", 1, &json!({}));
@@ -203,7 +132,7 @@ fn what_is_left_alone_or_refused_is_told_and_the_rest_is_done() {
 fn what_ams_has_published_reaches_the_registry() {
     let daemon = Daemon::spawn();
     let ams = AmsServer::unix(daemon.scratch());
-    let it = Syncer::new(&daemon, &daemon.publisher("publisher"), &ams, &["--mode=push"]);
+    let it = syncer(&daemon, &daemon.publisher("publisher"), &ams, &["--mode=push"]);
     let manifest = "tags: [games]\ninstance-type: a2.3\nboot-activity: .Main\n";
     let packed = package(Packed::Zip, "game", manifest, b"the game");
     ams.make_by_hand(packed);
@@ -218,7 +147,7 @@ fn what_ams_has_published_reaches_the_registry() {
     assert_eq!(there[0]["versions"][1]["published"], true);
     it.in_step();
     assert_eq!(applications(), there, "there is nothing to do");
-    assert_eq!(fs::read_dir(it.state.join("exports")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(it.dir.join("exports")).unwrap().count(), 0);
 
     ams.make_by_hand(package(Packed::Zip, "tool", "", b"a tool"));
     it.in_step();
@@ -234,7 +163,7 @@ fn over_the_network_ams_is_who_was_pinned() {
     let daemon = Daemon::spawn();
     let (server, client) = (Person::new(daemon.scratch(), "ams"), daemon.client("client"));
     let ams = AmsServer::tls(&server, &client);
-    let it = Syncer::new(&daemon, &client, &ams, &[]);
+    let it = syncer(&daemon, &client, &ams, &[]);
     let game = push(&daemon, &daemon.publisher("publisher"), "game", 1, &json!({}));
     let unpinned = it.once(&[]);
     assert_eq!(unpinned.status.code(), Some(2), "{unpinned:?}");

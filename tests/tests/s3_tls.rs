@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::process::Command;
 
+use aar_tests::Daemon;
 use aar_tests::s3::{S3Server, TlsFront};
-use aar_tests::{Daemon, binary};
 
 #[test]
 fn a_store_behind_a_certificate_of_a_known_authority_is_used_and_no_other() {
@@ -23,10 +22,7 @@ fn a_store_behind_a_certificate_of_a_known_authority_is_used_and_no_other() {
 
     let target = daemon.scratch().join("pulled");
     let pull = |authority: Option<&str>| {
-        let mut command = Command::new(binary("aar"));
-        command.args(["application", "--registry", &daemon.url()]);
-        command.args(["--fingerprint", &daemon.fingerprint().to_string()]);
-        command.arg("--cert").arg(&publisher.certificate_file).arg("--key").arg(&publisher.key_file);
+        let mut command = daemon.aar_at(daemon.address(), &publisher);
         command.args(["pull", "demo", "1", "--output"]).arg(&target);
         command.envs(authority.map(|file| ("SSL_CERT_FILE", file)));
         command.output().unwrap()

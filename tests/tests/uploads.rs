@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aar_model::Digest;
-use aar_tests::{Connection, Cut, Daemon, Person, Relay, Response, TusClient, binary};
+use aar_tests::{Connection, Cut, Daemon, Person, Relay, Response, TusClient};
 use openssl::base64::encode_block;
 use openssl::hash::{MessageDigest, hash};
 use serde_json::{Value, json};
@@ -645,18 +645,10 @@ fn begin_push(daemon: &Daemon, relay: &Relay, person: &Person, file: &Path) -> C
 }
 
 fn begin_push_with(daemon: &Daemon, relay: &Relay, person: &Person, file: &Path, more: &[&str]) -> Child {
-    Command::new(binary("aar"))
-        .args(["application", "--registry", &format!("https://{}", relay.address())])
-        .args(["--fingerprint", &daemon.fingerprint().to_string()])
-        .arg("--cert")
-        .arg(&person.certificate_file)
-        .arg("--key")
-        .arg(&person.key_file)
+    daemon
+        .aar_at(relay.address(), person)
         .args(["push", "game", "1", file.to_str().unwrap(), "--architecture", "x86_64"])
         .args(more)
-        .env("XDG_CONFIG_HOME", daemon.scratch().join("no-config"))
-        .env("XDG_STATE_HOME", daemon.scratch().join("state"))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

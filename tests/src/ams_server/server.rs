@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use aar_model::{Digest, Fingerprint};
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
+use rustix::net::{Shutdown, shutdown};
 use serde_json::{Map, Value, json};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -237,25 +239,11 @@ impl AmsServer {
     }
 
     fn listen(&self) {
-        let shared = self.shared.clone();
-        let run = self.state().run;
         match &self.place {
             Place::Unix(path) => {
                 let listener = UnixListener::bind(path).unwrap();
-                thread::spawn(move || {
-                    for socket in listener.incoming().map_while(Result::ok) {
-                        let copy = socket.try_clone().unwrap();
-                        let cut: Cut = Arc::new(move || drop(copy.shutdown(std::net::Shutdown::Both)));
-                        if !shared.admit(run, cut.clone()) {
-                            return;
-                        }
-                        let shared = shared.clone();
-                        thread::spawn(move || {
-                            shared.serve(Box::new(socket), true);
-                            cut();
-                        });
-                    }
-                });
+                let accept = move || listener.accept().map(|(socket, _)| socket);
+                self.accept(accept, |shared, socket| shared.serve(Box::new(socket), true));
             }
             Place::Tls { address, server, trusted } => {
                 let listener = TcpListener::bind(address).unwrap();
@@ -265,26 +253,42 @@ impl AmsServer {
                 acceptor.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
                 acceptor.set_session_id_context(b"ams").unwrap();
                 let (acceptor, trusted) = (acceptor.build(), *trusted);
-                thread::spawn(move || {
-                    for socket in listener.incoming().map_while(Result::ok) {
-                        let copy = socket.try_clone().unwrap();
-                        let cut: Cut = Arc::new(move || drop(copy.shutdown(std::net::Shutdown::Both)));
-                        if !shared.admit(run, cut.clone()) {
-                            return;
-                        }
-                        let (shared, acceptor) = (shared.clone(), acceptor.clone());
-                        thread::spawn(move || {
-                            let Ok(stream) = acceptor.accept(socket) else { return };
-                            let peer = stream.ssl().peer_certificate();
-                            let is_trusted =
-                                peer.is_some_and(|peer| Fingerprint::of(&peer.to_der().unwrap()) == trusted);
-                            shared.serve(Box::new(stream), is_trusted);
-                            cut();
-                        });
-                    }
+                let accept = move || listener.accept().map(|(socket, _)| socket);
+                self.accept(accept, move |shared, socket| {
+                    let Ok(stream) = acceptor.accept(socket) else { return };
+                    let peer = stream.ssl().peer_certificate();
+                    let is_trusted =
+                        peer.is_some_and(|peer| Fingerprint::of(&peer.to_der().unwrap()) == trusted);
+                    shared.serve(Box::new(stream), is_trusted);
                 });
             }
         }
+    }
+
+    /// Serves, each on a thread of its own, the connections that come until this run ends.
+    fn accept<S: AsFd + Send + 'static>(
+        &self,
+        accept: impl Fn() -> io::Result<S> + Send + 'static,
+        serve: impl Fn(Arc<Shared>, S) + Clone + Send + 'static,
+    ) {
+        let shared = self.shared.clone();
+        let run = self.state().run;
+        thread::spawn(move || {
+            while let Ok(socket) = accept() {
+                let copy = rustix::io::dup(&socket).unwrap();
+                let cut: Cut = Arc::new(move || {
+                    let _ = shutdown(&copy, Shutdown::Both);
+                });
+                if !shared.admit(run, cut.clone()) {
+                    return;
+                }
+                let (shared, serve) = (shared.clone(), serve.clone());
+                thread::spawn(move || {
+                    serve(shared, socket);
+                    cut();
+                });
+            }
+        });
     }
 }
 

@@ -1,12 +1,12 @@
 //! Pushes that come in several goes, to a bucket.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use aar_model::Digest;
 use aar_tests::s3::{Fault, When};
-use aar_tests::{Cut, Daemon, Person, Relay, Response, TusClient, binary};
+use aar_tests::{Cut, Daemon, Person, Relay, Response, TusClient};
 use openssl::base64::encode_block;
 use serde_json::Value;
 
@@ -207,16 +207,9 @@ fn pushes_to_a_bucket_go_on_after_cuts_and_kill_9() {
     };
 
     relay.cut((0..6).map(|_| Cut::Sent(fastrand::u64(20_000..6 << 20))));
-    let aar = Command::new(binary("aar"))
-        .args(["application", "--registry", &format!("https://{}", relay.address())])
-        .args(["--fingerprint", &daemon.fingerprint().to_string()])
-        .arg("--cert")
-        .arg(&person.certificate_file)
-        .arg("--key")
-        .arg(&person.key_file)
+    let aar = daemon
+        .aar_at(relay.address(), &person)
         .args(["push", "by-aar", "1", file.to_str().unwrap(), "--architecture", "aarch64"])
-        .env("XDG_STATE_HOME", daemon.scratch().join("state"))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

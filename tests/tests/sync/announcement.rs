@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::{Syncer, eventually, expected, image, push};
+use crate::{eventually, expected, image, push, reaches, syncer};
 
 #[test]
 fn a_hundred_listeners_know_of_a_version_within_a_tenth_of_a_second_of_its_answer() {
@@ -55,15 +55,14 @@ fn without_events_a_version_is_found_at_the_next_interval_and_polls_cost_no_list
     let daemon = Daemon::spawn();
     let (publisher, client) = (daemon.publisher("publisher"), daemon.client("mirror"));
     let old = Old::in_front_of(&daemon, &client);
-    let mut mirror =
-        Syncer::new(&daemon, &client, (Ipv4Addr::LOCALHOST, old.port).into(), &["--interval", "2s"]);
+    let mut mirror = syncer(&daemon, &client, (Ipv4Addr::LOCALHOST, old.port).into(), &["--interval", "2s"]);
     mirror.start();
     eventually("it polls", || old.unchanged.load(SeqCst) >= 2);
     assert_eq!(old.lists.load(SeqCst), 1, "what has not changed is not listed");
     let content = image(3);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
     let begun = Instant::now();
-    mirror.reaches(&expected(&[("game/1/x86_64", &content)]));
+    reaches(&mirror, &expected(&[("game/1/x86_64", &content)]));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(old.refused.load(SeqCst) > 0, "it was not asked for events");
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aar_model::Digest;
 use aar_tests::s3::S3Server;
-use aar_tests::{Daemon, Person, Relay};
+use aar_tests::{Daemon, Person, Relay, Syncer};
 use serde_json::{Value, json};
 
-use crate::{Syncer, change, image, push};
+use crate::{change, image, push, reaches, syncer};
 
 const APPS: [&str; 4] = ["arcade", "board", "cards", "dice"];
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
@@ -48,7 +48,7 @@ impl World {
     fn new(daemon: Daemon) -> Self {
         let relay = Relay::to(daemon.address());
         let client = |name: &str, more: &[&str], tags: &[&'static str], architectures: &[usize]| {
-            let syncer = Syncer::new(&daemon, &daemon.client(name), relay.address(), more);
+            let syncer = syncer(&daemon, &daemon.client(name), relay.address(), more);
             Client { syncer, tags: tags.into(), architectures: architectures.into() }
         };
         // The first has nothing but events, and one look after each connect. The second has to ask.
@@ -97,7 +97,7 @@ impl World {
         self.delete_application(1);
         self.clients[2].syncer.start();
         for client in &self.clients {
-            client.syncer.reaches(&self.expected(client));
+            reaches(&client.syncer, &self.expected(client));
         }
         self.check_fields();
     }

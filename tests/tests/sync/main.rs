@@ -10,106 +10,42 @@ mod on_change;
 mod push;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aar_model::Digest;
-use aar_tests::{Daemon, Person, binary};
+use aar_tests::{Daemon, Person, Syncer};
 use serde_json::{Value, json};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `aar sync` of a directory with a registry, which runs or not.
-struct Syncer {
-    arguments: Vec<String>,
-    dir: PathBuf,
-    log: PathBuf,
-    child: Option<Child>,
+/// `aar sync` of a directory that is there, with the registry at an address.
+fn syncer(daemon: &Daemon, person: &Person, address: SocketAddr, more: &[&str]) -> Syncer {
+    let syncer = Syncer::new(daemon, person, address, more);
+    fs::create_dir_all(&syncer.dir).unwrap();
+    syncer
 }
 
-impl Syncer {
-    /// One that does not run yet. Its directory is below the daemon's scratch and has the person's name.
-    fn new(daemon: &Daemon, person: &Person, address: SocketAddr, more: &[&str]) -> Self {
-        let name = person.certificate_file.file_stem().unwrap().to_str().unwrap();
-        let dir = daemon.scratch().join(format!("{name}-dir"));
-        fs::create_dir_all(&dir).unwrap();
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let mut arguments = vec![
-            "sync".to_owned(),
-            text(&dir),
-            "--registry".to_owned(),
-            format!("https://{address}"),
-            "--fingerprint".to_owned(),
-            daemon.fingerprint().to_string(),
-            "--cert".to_owned(),
-            text(&person.certificate_file),
-            "--key".to_owned(),
-            text(&person.key_file),
-        ];
-        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        Self { arguments, dir, log: daemon.scratch().join(format!("{name}-log")), child: None }
-    }
-
-    /// A client of the registry that mirrors it.
-    fn of(daemon: &Daemon, name: &str, more: &[&str]) -> Self {
-        Self::new(daemon, &daemon.client(name), daemon.address(), more)
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(binary("aar"));
-        command.args(&self.arguments).stdin(Stdio::null()).env("XDG_CONFIG_HOME", self.dir.join("no-config"));
-        command
-    }
-
-    fn start(&mut self) {
-        assert!(self.child.is_none());
-        let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        self.child = Some(self.command().stderr(log).stdout(Stdio::null()).spawn().unwrap());
-    }
-
-    /// `kill -9`.
-    fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    /// Runs it with `--once`, and more, to its end.
-    fn once(&self, more: &[&str]) -> Output {
-        self.command().arg("--once").args(more).output().unwrap()
-    }
-
-    /// Runs it with `--once`, which has to succeed.
-    fn in_step(&self) {
-        let output = self.once(&[]);
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    /// Waits until its images are `expected`.
-    fn reaches(&self, expected: &BTreeMap<String, Digest>) {
-        let begun = Instant::now();
-        while &images(&self.dir) != expected {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{}: {:#?} instead of {expected:#?}\n{}",
-                self.dir.display(),
-                images(&self.dir),
-                fs::read_to_string(&self.log).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
+/// A client of the registry that mirrors it.
+fn mirror(daemon: &Daemon, name: &str, more: &[&str]) -> Syncer {
+    syncer(daemon, &daemon.client(name), daemon.address(), more)
 }
 
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill();
-        }
+/// Waits until a mirror's images are `expected`.
+fn reaches(mirror: &Syncer, expected: &BTreeMap<String, Digest>) {
+    let begun = Instant::now();
+    while &images(&mirror.dir) != expected {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{}: {:#?} instead of {expected:#?}\n{}",
+            mirror.dir.display(),
+            images(&mirror.dir),
+            mirror.log()
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aar_tests::{Cut, Daemon, Relay};
 use serde_json::{Value, json};
 
-use crate::{Syncer, change, eventually, expected, files, image, images, push, read, tags};
+use crate::{change, eventually, expected, files, image, images, mirror, push, reaches, read, syncer, tags};
 
 #[test]
 fn a_mirror_has_images_and_fields_and_follows_both() {
@@ -17,7 +17,7 @@ fn a_mirror_has_images_and_fields_and_follows_both() {
     let fields =
         json!({"application": {"tags": ["games"], "novel": {"a": 1}}, "version": {"boot_activity": ".Main"}});
     push(&daemon, &publisher, "game/1/x86_64", &one, &fields);
-    let mirror = Syncer::of(&daemon, "mirror", &[]);
+    let mirror = mirror(&daemon, "mirror", &[]);
     mirror.in_step();
     assert_eq!(
         files(&mirror.dir),
@@ -35,7 +35,7 @@ fn a_mirror_has_images_and_fields_and_follows_both() {
     assert_eq!(read(&mirror.dir.join("game/application.json"))["tags"], json!(["new"]));
 
     // A publisher may see what is withdrawn, and mirrors what is published all the same.
-    let of_publisher = Syncer::new(&daemon, &publisher, daemon.address(), &[]);
+    let of_publisher = syncer(&daemon, &publisher, daemon.address(), &[]);
     of_publisher.in_step();
     assert_eq!(files(&of_publisher.dir), files(&mirror.dir));
 
@@ -48,7 +48,7 @@ fn a_mirror_has_images_and_fields_and_follows_both() {
 fn another_image_under_the_same_version_replaces_the_first_even_if_it_is_packed_otherwise() {
     let daemon = Daemon::spawn();
     let publisher = daemon.publisher("publisher");
-    let mirror = Syncer::of(&daemon, "mirror", &[]);
+    let mirror = mirror(&daemon, "mirror", &[]);
     let zip = image(10);
     let bzip: Vec<_> = b"BZh9".iter().copied().chain(image(10)).collect();
     for (content, name) in [(&zip, "image.zip"), (&image(10), "image.zip"), (&bzip, "image.tar.bz2")] {
@@ -64,7 +64,7 @@ fn another_image_under_the_same_version_replaces_the_first_even_if_it_is_packed_
 fn what_is_not_the_mirrors_is_not_touched() {
     let daemon = Daemon::spawn();
     let publisher = daemon.publisher("publisher");
-    let mirror = Syncer::of(&daemon, "mirror", &[]);
+    let mirror = mirror(&daemon, "mirror", &[]);
     let own =
         ["own/1/x86_64/image.zip", "own/application.json", "game/1/x86_64/notes", "game/1/aarch64/image.zip"];
     for file in own {
@@ -101,7 +101,7 @@ fn a_registry_that_cannot_be_asked_takes_nothing_away() {
     let content = image(5);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
     let client = daemon.client("mirror");
-    let mirror = Syncer::new(&daemon, &client, daemon.address(), &[]);
+    let mirror = syncer(&daemon, &client, daemon.address(), &[]);
     mirror.in_step();
     let fingerprint = client.fingerprint().to_string();
     assert!(daemon.aar(&["trust", "remove", &fingerprint]).status.success());
@@ -117,13 +117,13 @@ fn two_mirrors_in_one_directory_refuse_and_a_dry_run_does_not_mind() {
     let publisher = daemon.publisher("publisher");
     let content = image(5);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
-    let mut mirror = Syncer::of(&daemon, "mirror", &[]);
+    let mut mirror = mirror(&daemon, "mirror", &[]);
     let shown = mirror.command().args(["--dry-run", "--format", "csv"]).output().unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert_eq!(shown, "action,application,version,architecture,size\ntransfer,game,1,x86_64,5120\n");
     assert_eq!(fs::read_dir(&mirror.dir).unwrap().count(), 0, "a dry run leaves nothing");
     mirror.start();
-    mirror.reaches(&expected(&[("game/1/x86_64", &content)]));
+    reaches(&mirror, &expected(&[("game/1/x86_64", &content)]));
     let refused = mirror.once(&[]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(String::from_utf8(refused.stderr).unwrap().contains("another `aar sync` is at work in"));
@@ -135,7 +135,7 @@ fn two_mirrors_in_one_directory_refuse_and_a_dry_run_does_not_mind() {
 fn what_does_not_fit_is_not_begun() {
     let daemon = Daemon::spawn();
     let publisher = daemon.publisher("publisher");
-    let mirror = Syncer::of(&daemon, "mirror", &[]);
+    let mirror = mirror(&daemon, "mirror", &[]);
     let room = rustix::fs::statvfs(&mirror.dir).unwrap();
     // The registry believes what its index says; an image of that size need not be there.
     push(&daemon, &publisher, "game/1/x86_64", &image(1), &Value::Null);
@@ -159,7 +159,7 @@ fn a_cut_at_any_byte_costs_nothing_to_send_again() {
     let content = image(SIZE / 1024);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
     let relay = Relay::to(daemon.address());
-    let mut mirror = Syncer::new(&daemon, &daemon.client("mirror"), relay.address(), &[]);
+    let mut mirror = syncer(&daemon, &daemon.client("mirror"), relay.address(), &[]);
     relay.cut((0..12).map(|_| Cut::Received(fastrand::u64(300_000..900_000))));
     mirror.start();
     // And is killed in between.
@@ -168,7 +168,7 @@ fn a_cut_at_any_byte_costs_nothing_to_send_again() {
         mirror.kill();
         mirror.start();
     }
-    mirror.reaches(&expected(&[("game/1/x86_64", &content)]));
+    reaches(&mirror, &expected(&[("game/1/x86_64", &content)]));
     assert!(relay.cuts_left() < 6, "{} cuts are left", relay.cuts_left());
     // What a kill finds in the sockets' buffers has not arrived; the rest is handshakes and lists.
     let (carried, most) = (relay.received(), SIZE as u64 + 3 * (1 << 20) + 1_000_000);
@@ -183,7 +183,7 @@ fn no_more_moves_than_the_limit_allows() {
     for version in 0..4 {
         push(&daemon, &publisher, &format!("game/{version}/x86_64"), &image(512), &Value::Null);
     }
-    let mirror = Syncer::of(&daemon, "mirror", &["--limit-rate", "1M"]);
+    let mirror = mirror(&daemon, "mirror", &["--limit-rate", "1M"]);
     let begun = Instant::now();
     mirror.in_step();
     let took = begun.elapsed().as_secs_f64();
@@ -196,7 +196,7 @@ fn a_mirror_that_was_emptied_by_hand_is_filled_again_and_damage_to_its_notes_hea
     let publisher = daemon.publisher("publisher");
     let content = image(50);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
-    let mirror = Syncer::of(&daemon, "mirror", &[]);
+    let mirror = mirror(&daemon, "mirror", &[]);
     mirror.in_step();
     let path = mirror.dir.join("game/1/x86_64/image.zip");
     fs::remove_file(&path).unwrap();
@@ -215,17 +215,17 @@ fn a_mirror_that_was_emptied_by_hand_is_filled_again_and_damage_to_its_notes_hea
 fn a_client_that_runs_gets_a_version_at_once_and_loses_it_at_once() {
     let daemon = Daemon::spawn();
     let publisher = daemon.publisher("publisher");
-    let mut mirror = Syncer::of(&daemon, "mirror", &["--interval", "1h"]);
+    let mut mirror = mirror(&daemon, "mirror", &["--interval", "1h"]);
     mirror.start();
-    eventually("it listens", || fs::read_to_string(&mirror.log).unwrap().contains("listening"));
+    eventually("it listens", || mirror.log().contains("listening"));
     let content = image(5);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
     let begun = Instant::now();
-    mirror.reaches(&expected(&[("game/1/x86_64", &content)]));
+    reaches(&mirror, &expected(&[("game/1/x86_64", &content)]));
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
     change(&daemon, &publisher, "DELETE", "game/1", &Value::Null);
-    mirror.reaches(&expected(&[]));
+    reaches(&mirror, &expected(&[]));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn what_a_relation_is_told_is_enough_beside_ones_own_certificate() {
         json!({"certificate": certificate, "fingerprint": fingerprint, "ip": address.ip().to_string(),
             "port": address.port().to_string(), "egress-subnets": "127.0.0.1/32"})
     };
-    let mut mirror = Syncer::new(&daemon, &client, address, &[]);
+    let mut mirror = syncer(&daemon, &client, address, &[]);
     let registry = mirror.arguments.iter().position(|argument| argument == "--registry").unwrap();
     mirror.arguments.drain(registry..registry + 4);
     mirror.arguments.extend(["--from-relation".into(), file.to_str().unwrap().into()]);

@@ -7,7 +7,7 @@ use aar_model::Digest;
 use aar_tests::Daemon;
 use serde_json::Value;
 
-use crate::{Syncer, change, eventually, image, push};
+use crate::{change, eventually, image, mirror, push};
 
 #[test]
 fn the_command_is_run_once_for_each_image_until_it_succeeds_and_told_the_facts() {
@@ -19,14 +19,12 @@ fn the_command_is_run_once_for_each_image_until_it_succeeds_and_told_the_facts()
          && echo $AAR_ACTION $AAR_NAME $AAR_VERSION $AAR_ARCHITECTURE $AAR_FINGERPRINT >>'{0}'",
         told.display()
     );
-    let mut mirror = Syncer::of(&daemon, "mirror", &["--on-change", &command]);
+    let mut mirror = mirror(&daemon, "mirror", &["--on-change", &command]);
     let content = image(5);
     let digest = Digest::of(&content);
     push(&daemon, &publisher, "game/1/x86_64", &content, &Value::Null);
     mirror.start();
-    eventually("the command fails", || {
-        fs::read_to_string(&mirror.log).unwrap().matches("tried again after a pause").count() >= 2
-    });
+    eventually("the command fails", || mirror.log().matches("tried again after a pause").count() >= 2);
     // What it owes survives.
     mirror.kill();
     fs::write(format!("{}.ready", told.display()), "").unwrap();
@@ -39,7 +37,7 @@ fn the_command_is_run_once_for_each_image_until_it_succeeds_and_told_the_facts()
     let added = format!("added game 1 x86_64 {digest}");
     lines(std::slice::from_ref(&added));
     // Killed right before its success is noted, it would be run again.
-    eventually("it is noted", || fs::read_to_string(&mirror.log).unwrap().contains("action=\"added\""));
+    eventually("it is noted", || mirror.log().contains("action=\"added\""));
     mirror.kill();
     mirror.start();
     std::thread::sleep(Duration::from_secs(1));
@@ -53,7 +51,7 @@ fn a_command_that_fails_is_told_and_has_its_exit_code() {
     let daemon = Daemon::spawn();
     let publisher = daemon.publisher("publisher");
     push(&daemon, &publisher, "game/1/x86_64", &image(1), &Value::Null);
-    let mirror = Syncer::of(&daemon, "mirror", &["--on-change", "exit 3 # s3cret"]);
+    let mirror = mirror(&daemon, "mirror", &["--on-change", "exit 3 # s3cret"]);
     for _ in 0..2 {
         let failed = mirror.once(&[]);
         assert_eq!(failed.status.code(), Some(1), "{failed:?}");

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aar_model::Digest;
-use aar_tests::Daemon;
+use aar_tests::{Daemon, Syncer};
 use serde_json::{Value, json};
 
-use crate::{Syncer, eventually, image, push};
+use crate::{eventually, image, mirror, push, syncer};
 
 /// Puts a file into place that was written a while ago.
 fn put(path: &Path, content: &[u8]) {
@@ -44,7 +44,7 @@ fn fingerprints(daemon: &Daemon) -> Vec<String> {
 
 fn pusher(daemon: &Daemon, name: &str, more: &[&str]) -> Syncer {
     let more: Vec<_> = ["--mode", "push"].iter().chain(more).copied().collect();
-    Syncer::new(daemon, &daemon.publisher(name), daemon.address(), &more)
+    syncer(daemon, &daemon.publisher(name), daemon.address(), &more)
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_package_that_changes_while_it_is_sent_is_taken_back_and_pushed_when_it_is_w
     let path = pusher.dir.join("game/1/x86_64/build.zip");
     put(&path, &content[..2_500_000]);
     pusher.start();
-    let log = |text: &str| fs::read_to_string(&pusher.log).unwrap().contains(text);
+    let log = |text: &str| pusher.log().contains(text);
     eventually("it is sent", || log("begun"));
     std::thread::sleep(Duration::from_millis(500));
     File::options().append(true).open(&path).unwrap().write_all(&content[2_500_000..]).unwrap();
@@ -139,7 +139,7 @@ fn a_mirror_can_be_pushed_on_to_another_registry() {
     for path in ["game/1/x86_64", "game/1/aarch64", "tool/7/x86_64"] {
         push(&near, &publisher, path, &image(20), &json!({"application": {"tags": ["a"], "novel": [1]}}));
     }
-    let mut mirror = Syncer::of(&near, "mirror", &[]);
+    let mut mirror = mirror(&near, "mirror", &[]);
     mirror.start();
     eventually("the mirror is there", || crate::images(&mirror.dir).len() == 3);
     let mut pusher = pusher(&far, "pusher", &[]);
