@@ -1,8 +1,8 @@
 //! Juju's hook tools: JSON in and out.
 //!
 //! Each call costs some 50 ms on a real agent, most of which it takes to start: what is asked for anyway is asked side by
-//! side, which the agent, that carries out one call after the other, allows. That a tool fails that should not is a bug, or the agent going away: the
-//! hook fails, and is run again.
+//! side, which the agent, that carries out one call after the other, allows. That a tool fails that should not is a bug, or
+//! the agent going away: the hook fails, and is run again.
 
 use std::collections::BTreeMap;
 

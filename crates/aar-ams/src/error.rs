@@ -74,22 +74,15 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A local file fails.
-    #[error("cannot {action} `{path}`")]
-    File {
-        /// What was tried, `open`.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Local(#[from] aar_sync::Error),
 }
 
 impl Error {
     /// For `map_err` on what fails with a local file.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { action, path, source }
+        let error = aar_sync::Error::file(action, path);
+        move |source| Self::Local(error(source))
     }
 
     /// Whether there is no such thing on AMS.
@@ -117,7 +110,7 @@ impl From<aar_client::Error> for Error {
                 Self::Call(Client::Unreachable { what: "AMS", address, source })
             }
             Client::Protocol(text) => Self::Protocol(text),
-            Client::File { action, path, source } => Self::File { action, path, source },
+            file @ Client::File { .. } => Self::Local(file.into()),
             other => Self::Call(other),
         }
     }
@@ -125,6 +118,9 @@ impl From<aar_client::Error> for Error {
 
 impl From<Error> for aar_sync::Error {
     fn from(error: Error) -> Self {
-        Self::End(Box::new(error))
+        match error {
+            Error::Local(error) => error,
+            other => Self::End(Box::new(other)),
+        }
     }
 }

@@ -41,7 +41,6 @@
 
 mod ams;
 mod error;
-mod lock;
 mod notes;
 mod package;
 mod source;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aar_model::{AppName, Architecture, Digest, Version};
+use aar_sync::durable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -73,7 +74,7 @@ impl Notes {
     /// Opens the notes of a state directory, to write there too.
     pub(crate) fn open(state: &Path) -> Result<Self> {
         let dir = state.join("applications");
-        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+        durable::create_dirs(state, &dir)?;
         Self::read(state)
     }
 
@@ -88,18 +89,18 @@ impl Notes {
     /// Writes a note; it is durable then.
     pub(crate) fn put(&self, name: &AppName, note: &Note) -> Result<()> {
         let path = self.path(name);
-        write(&self.dir, &path, note).map_err(Error::file("write", &path))?;
+        let json =
+            serde_json::to_vec_pretty(note).map_err(|error| Error::file("write", &path)(error.into()))?;
+        durable::write(&path, &json)?;
         self.lock().insert(name.clone(), note.clone());
         Ok(())
     }
 
-    /// Forgets an application.
+    /// Forgets an application, also where the power is lost afterwards.
     pub(crate) fn remove(&self, name: &AppName) -> Result<()> {
         let path = self.path(name);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::file("remove", &path)(e)),
-            _ => {}
-        }
+        durable::remove(&path)?;
+        durable::sync_parent(&path)?;
         self.lock().remove(name);
         Ok(())
     }
@@ -146,15 +147,6 @@ fn read_all(dir: &Path) -> Result<HashMap<AppName, Note>> {
         }
     }
     Ok(notes)
-}
-
-fn write(dir: &Path, path: &Path, note: &Note) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(note)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aar_client::ImageAddress;
 use aar_model::{AppName, Architecture, Version, is_registry_owned};
-use aar_sync::{Application, Catalogue, Package, Release, Source};
+use aar_sync::{Application, Catalogue, Package, Release, Source, durable};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::ams::Ams;
 use crate::error::{Error, Result};
-use crate::lock::lock;
 use crate::wire;
 
 /// Fields of an application that mean something to its own AMS only, and would make several publishers fight: its base
@@ -76,7 +75,7 @@ impl AmsSource {
     /// The published versions of `ams`, whose machines are of `architecture`, to be exported. Nobody else may have the
     /// state directory `state`, which is made where there is none.
     pub fn open(ams: Ams, architecture: Architecture, state: &Path) -> aar_sync::Result<Self> {
-        let lock = lock(state)?;
+        let lock = durable::lock(state, state)?;
         let exports = Self::exports(state);
         // What an earlier run left cannot be gone on with.
         match fs::remove_dir_all(&exports) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aar_client::{ImageAddress, Silent, digest_file};
 use aar_model::{AppName, Digest, Version};
-use aar_sync::{Catalogue, Plan, Release, Rules, Source, Step, Target};
+use aar_sync::{Catalogue, Plan, Release, Rules, Source, Step, Target, durable};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::sync::OwnedMutexGuard;
@@ -19,7 +19,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::ams::Ams;
 use crate::error::{Error, Result};
-use crate::lock::lock;
 use crate::notes::{Made, Making, Note, Notes, unix_seconds};
 use crate::package::{Package, Packing};
 use crate::wire::{Application, ApplicationVersion, Operation};
@@ -138,7 +137,7 @@ impl Target for AmsTarget {
 impl AmsTarget {
     /// Opens the state directory `state`, which nobody else may have open; it is made where there is none.
     pub fn open(ams: Ams, state: &Path) -> aar_sync::Result<Self> {
-        let lock = lock(state)?;
+        let lock = durable::lock(state, state)?;
         let packages = state.join(PACKAGES);
         fs::create_dir_all(&packages).map_err(Error::file("create", &packages))?;
         Ok(Self {

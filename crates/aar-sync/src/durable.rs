@@ -1,13 +1,28 @@
-//! Files that are there whole or not at all, also after a loss of power.
+//! Files of one process at a time, that are there whole or not at all, also after a loss of power.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
+/// Keeps everybody else out of `whose` by a file `lock` in `dir`, which is made where there is none, as long as it is open.
+///
+/// # Errors
+/// [`Error::Locked`] where somebody else has it.
+pub fn lock(dir: &Path, whose: &Path) -> Result<File> {
+    fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
+    let path = dir.join("lock");
+    let lock = File::create(&path).map_err(Error::file("create", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(whose.to_owned())),
+        Err(TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
+    }
+}
+
 /// Writes a file beside its name and renames it.
-pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let beside = beside(path);
     let write = || {
         let mut file = File::create(&beside)?;
@@ -20,7 +35,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Creates directories from `root` on down.
-pub(crate) fn create_dirs(root: &Path, dir: &Path) -> Result<()> {
+pub fn create_dirs(root: &Path, dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -32,7 +47,7 @@ pub(crate) fn create_dirs(root: &Path, dir: &Path) -> Result<()> {
 }
 
 /// Removes a file, and what an interrupted write left of it; it need not be there.
-pub(crate) fn remove(path: &Path) -> Result<()> {
+pub fn remove(path: &Path) -> Result<()> {
     for path in [path, &beside(path)] {
         gone(fs::remove_file(path)).map_err(Error::file("remove", path))?;
     }
@@ -40,7 +55,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 }
 
 /// Removes a directory if it is empty.
-pub(crate) fn remove_dir(path: &Path) -> Result<()> {
+pub fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         other => gone(other).map_err(Error::file("remove", path)),
@@ -48,7 +63,7 @@ pub(crate) fn remove_dir(path: &Path) -> Result<()> {
 }
 
 /// Makes what was renamed or removed in the directory of `path` durable.
-pub(crate) fn sync_parent(path: &Path) -> Result<()> {
+pub fn sync_parent(path: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(Error::file("write", parent))
 }

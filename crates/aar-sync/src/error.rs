@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The registry refuses, or cannot be reached.
     #[error(transparent)]
-    Registry(#[from] aar_client::Error),
+    Registry(aar_client::Error),
     /// The other end refuses, or cannot be reached.
     #[error(transparent)]
     End(Box<dyn std::error::Error + Send + Sync>),
@@ -60,8 +60,17 @@ pub enum Error {
 
 impl Error {
     /// For `map_err` on what fails with a local file.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
+    }
+}
+
+impl From<aar_client::Error> for Error {
+    fn from(error: aar_client::Error) -> Self {
+        match error {
+            aar_client::Error::File { action, path, source } => Self::File { action, path, source },
+            other => Self::Registry(other),
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! starts from what is there. [`Sync`] does one round, or round after round.
 
 mod catalogue;
-mod durable;
+pub mod durable;
 mod ends;
 mod error;
 mod mirror;

@@ -178,7 +178,7 @@ fn exit_of_ams(error: &aar_ams::Error) -> Exit {
     match error {
         Ams::Call(e) => exit_of_client(e),
         Ams::Foreign(_) | Ams::OtherName(_) => Exit::Conflict,
-        Ams::File { source, .. } if is_full(source) => Exit::NoSpace,
+        Ams::Local(e) => exit_of_sync(e),
         _ => Exit::Failure,
     }
 }

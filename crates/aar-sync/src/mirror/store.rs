@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aar_client::ImageAddress;
+use aar_client::{ImageAddress, Silent, digest_file};
 use aar_model::wire::Image;
-use aar_model::{AppName, Digest, Hasher, Version};
+use aar_model::{AppName, Version};
 use serde_json::{Map, Value};
 
 use super::record::{Action, Notice, Record};
@@ -15,8 +15,6 @@ use crate::{Catalogue, Error, Package, Result, durable};
 
 /// The directory of what the mirror keeps for itself. No application has such a name.
 const OWN: &str = ".aar-sync";
-/// How much of a file is read at a time, in bytes.
-const BLOCK: usize = 256 * 1024;
 
 /// The mirror's files. Everything here blocks.
 pub(super) struct Store {
@@ -31,15 +29,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(root: &Path, tells: bool) -> Result<Self> {
-        let own = root.join(OWN);
-        fs::create_dir_all(&own).map_err(Error::file("create", &own))?;
-        let path = own.join("lock");
-        let lock = File::create(&path).map_err(Error::file("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked(root.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
-        }
+        let lock = durable::lock(&root.join(OWN), root)?;
         Ok(Self { root: root.to_owned(), tells, records: Mutex::default(), _lock: Some(lock) })
     }
 
@@ -364,17 +354,8 @@ fn has_digest(path: &Path, image: &Image) -> Result<bool> {
     if !fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == image.size) {
         return Ok(false);
     }
-    digest(path).map(|digest| digest == image.fingerprint).map_err(Error::file("read", path))
-}
-
-fn digest(path: &Path) -> io::Result<Digest> {
-    let (mut file, mut hasher, mut block) = (File::open(path)?, Hasher::default(), vec![0; BLOCK]);
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&block[..read]),
-        }
-    }
+    let (_, digest, _) = digest_file(path, &Silent)?;
+    Ok(digest == image.fingerprint)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
