@@ -14,7 +14,7 @@ use crate::connection::Io;
 
 /// What was not used of the last moments may be used at once.
 const BURST: Duration = Duration::from_millis(100);
-/// How much is written at a time, so that a slow limit does not make long pauses.
+/// How much moves at a time: a slow limit makes no long pauses, and the last piece, which nothing waits for, is small.
 const PIECE: usize = 16 * 1024;
 
 /// A limit that all connections of its clients share, whichever way their bytes go.
@@ -73,9 +73,11 @@ impl AsyncRead for Limited {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(poll_pause(&mut this.until_read, cx));
-        let before = into.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, into))?;
-        let next = this.limit.spend(into.filled().len() - before);
+        let mut piece = ReadBuf::new(into.initialize_unfilled_to(into.remaining().min(PIECE)));
+        ready!(Pin::new(&mut this.io).poll_read(cx, &mut piece))?;
+        let read = piece.filled().len();
+        into.advance(read);
+        let next = this.limit.spend(read);
         this.until_read = (next > Instant::now()).then(|| Box::pin(sleep_until(next)));
         Poll::Ready(Ok(()))
     }
@@ -127,5 +129,23 @@ mod tests {
         tokio::join!(connection(), connection());
         let taken = begun.elapsed().as_secs_f64();
         assert!((1.8..2.2).contains(&taken), "2 MB at 1 MB/s took {taken} s");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_at_a_time_does_not_go_past_the_limit() {
+        let limit = Arc::new(RateLimit::new(NonZeroU64::new(1_000_000).unwrap()));
+        let begun = Instant::now();
+        let connection = || async {
+            // All of it is there at once, as from a peer nearby.
+            let (near, mut far) = duplex(500_000);
+            far.write_all(&vec![7; 500_000]).await.unwrap();
+            let mut near = Limited::new(Box::new(near), Arc::clone(&limit));
+            let mut taken = Vec::with_capacity(500_000);
+            while taken.len() < 500_000 {
+                near.read_buf(&mut taken).await.unwrap();
+            }
+        };
+        tokio::join!(connection(), connection(), connection(), connection());
+        let taken = begun.elapsed().as_secs_f64();
+        assert!((1.8..2.1).contains(&taken), "2 MB at 1 MB/s took {taken} s");
     }
 }
