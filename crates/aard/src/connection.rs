@@ -12,6 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::activity::{Activity, Watched};
 use crate::heads::HeadTimer;
@@ -110,8 +111,7 @@ where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut connection = pin!(connection);
-    let mut looks = tokio::time::interval(LOOK);
-    looks.tick().await;
+    let mut looks = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
     loop {
         tokio::select! {
             ended = &mut connection => return log_end(ended),
@@ -134,5 +134,21 @@ where
 fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shutdown::Places;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_served_without_waiting_for_a_timer() {
+        let mut place = Places::new().take().await;
+        // Timers are rounded up to milliseconds: in the middle of one, even one that is due is waited for.
+        tokio::time::advance(Duration::from_micros(500)).await;
+        let begun = Instant::now();
+        look_after(async { Ok(()) }, |_| {}, &Activity::default(), &mut place).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }
