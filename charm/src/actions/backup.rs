@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::run::{Failure, Results, described, fail, result};
 use crate::command::{CommandError, Question, Ran, run};
-use crate::daemon::{self, BASE_DIR, CONFIG, DATA, Kept};
+use crate::daemon::{self, Answer, BASE_DIR, CONFIG, DATA, Kept};
 use crate::event::Event;
 use crate::facts::FactError;
 use crate::files::{FileError, create_dirs, remove, remove_tree, sync_dir, write};
@@ -124,9 +124,9 @@ pub(super) fn restore(event: Event) -> Result<Results, Failure> {
     // It is made anew from the records.
     remove_tree(&Path::new(BASE_DIR).join("index"))?;
     let status = reconcile(event.clone())?;
-    let summary = daemon::summary().and_then(Question::answer);
+    let answer = daemon::status().and_then(Question::answer);
     finish_restore()?;
-    let Ok(summary) = summary else {
+    let Ok(Answer { summary, .. }) = answer else {
         reconcile(event)?;
         return fail(format!(
             "the registry does not serve with what was restored, all is as before: {}",
@@ -151,7 +151,7 @@ pub fn finish_restore() -> Result<(), FactError> {
     let marker = Path::new(SWAPPING);
     if marker.exists() {
         if places.iter().any(|place| restored(place).exists())
-            || daemon::summary().and_then(Question::answer).is_err()
+            || daemon::status().and_then(Question::answer).is_err()
         {
             put_back(&places)?;
             remove_tree(&Path::new(BASE_DIR).join("index"))?;

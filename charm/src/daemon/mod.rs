@@ -11,7 +11,7 @@ pub use configuration::{
     ReplaceError, accept_config, config, has_previous_config, replace_config, restore_config,
 };
 pub use places::{BASE_DIR, CONFIG, DATA, USER};
-pub use registry::{AAR, Summary, Trusted, aar, certificate, certificates, run_aar, summary};
+pub use registry::{AAR, Answer, Summary, Trusted, aar, certificate, certificates, run_aar, status};
 pub use render::{Kept, METRICS_PORT, Rendered, Running, Surroundings, read, render, restarting_part};
 pub use service::{Applied, Service, reload, reload_units, restart, start, stop};
 pub use settings::{Settings, settings};

@@ -32,11 +32,21 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-/// Asks the daemon what it tells of itself.
+/// All that the daemon is asked for at every event.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Answer {
+    /// What it tells of itself.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Who is trusted.
+    pub trusted: Vec<Trusted>,
+}
+
+/// Asks the daemon what it tells of itself and whom it trusts.
 ///
 /// # Errors
 /// Where `aar` cannot be run.
-pub fn summary() -> Result<Question<Summary>, CommandError> {
+pub fn status() -> Result<Question<Answer>, CommandError> {
     // The daemon of this machine, whatever configuration root has for the command line.
     ask(&["status", "--config", "/dev/null", "--format", "json"])
 }

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use aar_model::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::registry::summary;
-use crate::command::{CommandError, Question, Ran, Started, run, spawn};
+use super::registry::{Answer, status};
+use crate::command::{CommandError, Question, Ran, run};
 use crate::files::FileError;
 use crate::status::{chain, one_line};
 use crate::workload::{STATE, note, write_note};
 
 const UNIT: &str = "aard.service";
+/// What `systemctl enable` makes.
+const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/aard.service";
 
 /// How long a reload may take.
 const RELOAD: Duration = Duration::from_secs(10);
@@ -27,15 +29,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// Asks systemd.
-    pub fn ask() -> Result<Started, CommandError> {
-        let arguments = ["show", UNIT, "--property=ActiveState,SubState,UnitFileState"];
-        spawn("systemctl", &arguments, &[], None)
+    /// That whose daemon answers, for which nobody need be asked: a daemon that answers is up.
+    pub fn that_answers() -> Self {
+        let enabled = if Path::new(ENABLED).is_symlink() { "enabled" } else { "disabled" };
+        Self { active: "active".into(), enabled: enabled.into() }
     }
 
-    /// What systemd answers.
-    pub fn read(asked: Started) -> Result<Self, CommandError> {
-        let text = asked.wait()?.ok()?.stdout();
+    /// What systemd says.
+    pub fn ask() -> Result<Self, CommandError> {
+        let arguments = ["show", UNIT, "--property=ActiveState,SubState,UnitFileState"];
+        let text = run("systemctl", &arguments, &[], None)?.ok()?.stdout();
         let value = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
@@ -117,10 +120,10 @@ pub fn reload(address: &str) -> Result<(), String> {
     systemctl(&["reload", UNIT]).map_err(|error| last_words(&error))?;
     let begun = Instant::now();
     loop {
-        match summary().and_then(Question::answer) {
-            Ok(summary) if summary.address == address => return Ok(()),
+        match status().and_then(Question::answer) {
+            Ok(Answer { summary, .. }) if summary.address == address => return Ok(()),
             Err(error) if begun.elapsed() > RELOAD => return Err(last_words(&error)),
-            Ok(summary) if begun.elapsed() > RELOAD => {
+            Ok(Answer { summary, .. }) if begun.elapsed() > RELOAD => {
                 return Err(format!(
                     "it still listens on {}: {}",
                     summary.address,

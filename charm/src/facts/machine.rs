@@ -7,8 +7,8 @@ use aar_model::{Digest, Fingerprint};
 
 use super::all::Run;
 use super::juju::Juju;
-use crate::command::{CommandError, Question, Started};
-use crate::daemon::{self, Applied, Service, Settings, Summary, Trusted};
+use crate::command::{CommandError, Question};
+use crate::daemon::{self, Answer, Applied, Service, Settings, Summary, Trusted};
 use crate::event::{Event, Kind};
 use crate::files::{self, FileError, Owner};
 use crate::memory::Attached;
@@ -71,15 +71,14 @@ pub enum FactError {
     Command(#[from] CommandError),
 }
 
-/// What systemd and the registry were asked, and where they stand. Their answers take as long as all the rest.
+/// What the registry was asked, and where it stands. Its answer takes as long as all the rest.
 pub struct Asked {
     notes: Notes,
     owner: Option<Owner>,
     base_is_owned: bool,
-    service: Started,
-    summary: Result<Question<Summary>, CommandError>,
-    /// Nobody is asked where the registry is not installed.
-    trusted: Option<Result<Question<Vec<Trusted>>, CommandError>>,
+    /// Whether there is a registry to be asked.
+    is_there: bool,
+    answer: Result<Question<Answer>, CommandError>,
 }
 
 impl Asked {
@@ -97,9 +96,8 @@ impl Asked {
             notes,
             owner,
             base_is_owned,
-            service: Service::ask()?,
-            summary: daemon::summary(),
-            trusted: (is_installed && base_is_owned).then(|| daemon::certificates(false)),
+            is_there: is_installed && base_is_owned,
+            answer: daemon::status(),
         })
     }
 }
@@ -108,16 +106,24 @@ impl Machine {
     /// Looks at the machine. What it is looked at for depends on what happened: some of it takes long.
     pub fn gather(juju: &Juju, asked: Asked, before: Option<&Self>) -> Result<Self, FactError> {
         let place = Place::default();
-        let Asked { notes, owner, base_is_owned, service, summary, trusted } = asked;
+        let Asked { notes, owner, base_is_owned, is_there, answer } = asked;
         let (source, resource_problem) = match before {
             // The charm's files do not change while it runs.
             Some(before) => (before.source.clone(), before.resource_problem.clone()),
             None => source(&place, &notes, &juju.event)?,
         };
-        let service = Service::read(service)?;
-        let summary = summary.and_then(Question::answer).map_err(|error| chain(&error));
-        let summary = service.is_up().then_some(summary);
-        let (trusted, revoked) = match trusted.map(|asked| known(juju, asked)) {
+        let (service, summary, trusted) = match answer.and_then(Question::answer) {
+            Ok(Answer { summary, trusted }) => {
+                (Service::that_answers(), Some(Ok(summary)), Some(Ok(trusted)))
+            }
+            Err(problem) => {
+                let service = Service::ask()?;
+                let summary = service.is_up().then(|| Err(chain(&problem)));
+                let trusted = is_there.then(|| daemon::certificates(false).and_then(Question::answer));
+                (service, summary, trusted)
+            }
+        };
+        let (trusted, revoked) = match trusted.map(|trusted| known(juju, trusted)) {
             None => (Ok(Vec::new()), Vec::new()),
             Some(Ok((trusted, revoked))) => (Ok(trusted), revoked),
             Some(Err(error)) => (Err(chain(&error)), Vec::new()),
@@ -149,9 +155,9 @@ impl Machine {
 /// there may be any.
 fn known(
     juju: &Juju,
-    trusted: Result<Question<Vec<Trusted>>, CommandError>,
+    trusted: Result<Vec<Trusted>, CommandError>,
 ) -> Result<(Vec<Trusted>, Vec<Fingerprint>), CommandError> {
-    let trusted = trusted?.answer()?;
+    let trusted = trusted?;
     let mut revoked = Vec::new();
     if brings_others(juju, &trusted) {
         let all = daemon::certificates(true)?.answer()?;

@@ -116,7 +116,7 @@ fn named(certificate: &CertificateInfo) -> String {
 /// Certificates as they are listed.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Certificates {
+pub(super) struct Certificates {
     rows: Vec<Row>,
     #[serde(skip)]
     revoked: bool,
@@ -135,7 +135,7 @@ struct Row {
 }
 
 impl Certificates {
-    fn new(certificates: Vec<CertificateInfo>, revoked: bool) -> Self {
+    pub(super) fn new(certificates: Vec<CertificateInfo>, revoked: bool) -> Self {
         let row = |certificate: CertificateInfo| Row {
             name: certificate.name,
             role: certificate.role,
@@ -146,6 +146,11 @@ impl Certificates {
             revoked_at: certificate.revoked_at.map(time),
         };
         Self { rows: certificates.into_iter().map(row).collect(), revoked }
+    }
+
+    /// How many have `role`.
+    pub(super) fn count(&self, role: Role) -> usize {
+        self.rows.iter().filter(|row| row.role == role).count()
     }
 }
 
