@@ -13,11 +13,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::error::{error, joined};
 
-/// Bytes, and chunks, that are worth a thread's attention.
-const BATCH: usize = 256 * 1024;
+/// Bytes, and chunks, that are worth a thread's attention: to wake it, and to be woken by it, costs as much as to hash some
+/// 20 KiB. A sender may have two batches here, one that is gathered and one that is written.
+const BATCH: usize = 1024 * 1024;
 const BATCH_CHUNKS: usize = 256;
-/// How many times as much is gathered while the thread is busy, before the sender has to wait.
-const AHEAD: usize = 2;
 
 /// What batches go to.
 pub(crate) trait Sink: Send + 'static {
@@ -50,9 +49,7 @@ impl<S: Sink> Batches<S> {
             self.batched += chunk.len();
             self.batch.push(chunk);
         }
-        let enough = |times| self.batched >= times * BATCH || self.batch.len() >= times * BATCH_CHUNKS;
-        let busy = matches!(&self.state, State::Busy(writing) if !writing.is_finished());
-        if enough(1) && !busy || enough(AHEAD) {
+        if self.batched >= BATCH || self.batch.len() >= BATCH_CHUNKS {
             self.hand_over().await?;
         }
         Ok(())
