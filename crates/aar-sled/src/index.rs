@@ -39,6 +39,7 @@ impl SledIndex {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(error)?;
         let lock = lock(&dir.join("lock")).map_err(error)?;
         let path = dir.join("sled");
+        wait_until_let_go(&path).map_err(error)?;
         let (db, was_damaged) = match contain(|| open_whole(&path)) {
             Ok(db) => (db, false),
             Err(damage) => {
@@ -147,6 +148,15 @@ fn lock(path: &Path) -> io::Result<File> {
             Err(io::Error::new(io::ErrorKind::ResourceBusy, "it is in use by another process"))
         }
         Err(TryLockError::Error(source)) => Err(source),
+    }
+}
+
+/// sled's threads hold its file a moment longer than the index whose they were, and sled refuses to open it meanwhile.
+fn wait_until_let_go(path: &Path) -> io::Result<()> {
+    match File::open(path.join("db")) {
+        Ok(file) => file.lock(),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(source),
     }
 }
 

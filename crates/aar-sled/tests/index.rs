@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use aar_sled::SledIndex;
 use aar_store::{Change, ETag, Error, Index, RecordKey, Scope, contract};
@@ -56,6 +58,23 @@ fn what_was_flushed_survives_a_crash_and_every_change_whole_or_not_at_all() {
             }
         }
     }
+}
+
+#[test]
+fn files_that_threads_of_a_dropped_index_still_hold_are_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let put = populate(dir.path(), 10);
+    let held = File::open(dir.path().join("sled/db")).unwrap();
+    held.lock().unwrap();
+    let path = dir.path().to_owned();
+    let opening = thread::spawn(move || SledIndex::open(&path));
+    thread::sleep(Duration::from_millis(200));
+    drop(held);
+
+    let index = opening.join().unwrap().unwrap();
+
+    assert!(!index.was_damaged());
+    assert_eq!(entries(&index), put);
 }
 
 #[test]
