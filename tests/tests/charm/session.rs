@@ -198,6 +198,15 @@ fn a_daemon_that_was_stopped_by_hand_is_started_again() {
 }
 
 #[test]
+fn a_daemon_that_would_not_come_back_after_a_reboot_is_enabled_again() {
+    let mut site = Site::serving();
+    site.machine().say(&["systemctl", "disable", "aard"]);
+    site.model.update_status(UNIT);
+    assert_eq!(site.machine().say(&["systemctl", "is-enabled", "aard"]).trim(), "enabled");
+    site.expect("active: serving");
+}
+
+#[test]
 fn a_unit_that_is_removed_leaves_its_data_and_nothing_that_runs() {
     let mut site = Site::serving();
     let publisher = site.person("publisher");
