@@ -9,7 +9,8 @@ use aar_store::{Change, ETag, Error, Index, RecordKey, Result, Scope};
 use tracing::warn;
 
 use crate::contain::{Failure, contain};
-use crate::entry::{decode_key, decode_value, encode_key, encode_value, prefix};
+use crate::entry::{Decoder, encode_key, encode_value, prefix};
+use crate::packed::Packer;
 
 /// Bytes that sled may keep of what it has read. It keeps to that only where it is asked often (each of its cache's 256
 /// shards looks at what it holds after 64 lookups), so that an index of some 10 MiB stays in memory after a full scan.
@@ -83,10 +84,13 @@ impl fmt::Debug for SledIndex {
 impl Index for SledIndex {
     fn scan(&self, scope: Scope<'_>, visit: &mut dyn FnMut(RecordKey, ETag, &[u8])) -> Result<()> {
         let _unchanging = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut decoder = Decoder::default();
         let mut entries = match scope {
             Scope::Record(key) => {
-                if let Some(value) = self.contain(|| Ok(self.db.get(encode_key(key))?))? {
-                    let (tag, document) = self.contain(|| value_of(key, &value))?;
+                let bytes = encode_key(key);
+                if let Some(value) = self.contain(|| Ok(self.db.get(&bytes)?))? {
+                    let (tag, document) =
+                        self.contain(|| decoder.value(&value).ok_or(Failure::Entry(bytes)))?;
                     visit(key.clone(), tag, document);
                 }
                 return Ok(());
@@ -94,9 +98,8 @@ impl Index for SledIndex {
             Scope::Application(name) => self.db.scan_prefix(prefix(name)),
             Scope::All => self.db.iter(),
         };
-        while let Some((bytes, value)) = self.contain(|| Ok(entries.next().transpose()?))? {
-            let key = self.contain(|| key_of(&bytes))?;
-            let (tag, document) = self.contain(|| value_of(&key, &value))?;
+        while let Some(entry) = self.contain(|| Ok(entries.next().transpose()?))? {
+            let (key, tag, document) = self.contain(|| read(&entry, &mut decoder))?;
             visit(key, tag, document);
         }
         Ok(())
@@ -104,10 +107,11 @@ impl Index for SledIndex {
 
     fn apply(&self, changes: Vec<Change>) -> Result<()> {
         let mut batch = sled::Batch::default();
+        let mut packer = Packer::new();
         for change in changes {
             match change {
                 Change::Put(key, tag, document) => {
-                    batch.insert(encode_key(&key), encode_value(&tag, &document));
+                    batch.insert(encode_key(&key), encode_value(&tag, &document, &mut packer));
                 }
                 Change::Remove(key) => batch.remove(encode_key(&key)),
             }
@@ -119,25 +123,23 @@ impl Index for SledIndex {
 
 /// Opens sled and reads every entry once.
 fn open_whole(path: &Path) -> std::result::Result<sled::Db, Failure> {
-    let db = sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE)
-        .mode(sled::Mode::LowSpace)
-        .flush_every_ms(Some(FLUSH_EVERY_MS))
-        .open()?;
+    let db =
+        sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(Some(FLUSH_EVERY_MS)).open()?;
+    let mut decoder = Decoder::default();
     for entry in &*db {
-        let (key, value) = entry?;
-        value_of(&key_of(&key)?, &value)?;
+        read(&entry?, &mut decoder)?;
     }
     Ok(db)
 }
 
-fn key_of(bytes: &[u8]) -> std::result::Result<RecordKey, Failure> {
-    decode_key(bytes).ok_or_else(|| Failure::Entry(bytes.to_vec()))
-}
-
-fn value_of<'a>(key: &RecordKey, bytes: &'a [u8]) -> std::result::Result<(ETag, &'a [u8]), Failure> {
-    decode_value(bytes).ok_or_else(|| Failure::Entry(encode_key(key)))
+fn read<'a>(
+    (key, value): &(sled::IVec, sled::IVec),
+    decoder: &'a mut Decoder,
+) -> std::result::Result<(RecordKey, ETag, &'a [u8]), Failure> {
+    let wrong = || Failure::Entry(key.to_vec());
+    let record = decoder.key(key).ok_or_else(wrong)?;
+    let (tag, document) = decoder.value(value).ok_or_else(wrong)?;
+    Ok((record, tag, document))
 }
 
 fn lock(path: &Path) -> io::Result<File> {

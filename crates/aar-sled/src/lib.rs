@@ -3,5 +3,6 @@
 mod contain;
 mod entry;
 mod index;
+mod packed;
 
 pub use index::SledIndex;
