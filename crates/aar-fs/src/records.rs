@@ -90,9 +90,10 @@ fn list(path: &Path) -> io::Result<Vec<(RecordKey, ETag)>> {
             }
             return Ok(());
         };
+        let application = text.parse().ok();
         dir.each_file(
             &path,
-            |file| RecordKey::parse(&format!("{RECORDS}/{text}/{file}")),
+            |file| RecordKey::in_file(application.as_ref()?, file),
             |key, stat| records.push((key, tag(stat))),
         )
     })?;

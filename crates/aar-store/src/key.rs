@@ -63,10 +63,14 @@ impl RecordKey {
     /// The record whose key this is.
     pub fn parse(path: &str) -> Option<Self> {
         let (name, file) = path.strip_prefix(RECORDS)?.split_once('/')?;
-        let application = name.parse().ok()?;
+        Self::in_file(&name.parse().ok()?, file)
+    }
+
+    /// The record of `application` whose key ends in `file`.
+    pub fn in_file(application: &AppName, file: &str) -> Option<Self> {
         match file.strip_suffix(".json")? {
-            "application" => Some(Self::application(application)),
-            number => Some(Self::version(application, number.parse().ok()?)),
+            "application" => Some(Self::application(application.clone())),
+            number => Some(Self::version(application.clone(), number.parse().ok()?)),
         }
     }
 }
