@@ -1,6 +1,7 @@
 //! Which images are in use: by records, and by pushes under way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aar_model::Digest;
@@ -11,7 +12,7 @@ use super::locks::{self, Locks};
 /// The uses of every image.
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    uses: Mutex<HashMap<Digest, Uses>>,
+    uses: Mutex<BTreeMap<Digest, Uses>>,
     /// Held while an image is removed, so that no push begins to rely on it.
     removals: Locks<Digest>,
 }
@@ -96,19 +97,19 @@ impl Images {
     }
 
     /// Replaces what records hold, in one step; pushes under way stay.
-    pub(super) fn replace(&self, held: &Held) {
+    pub(super) fn replace(&self, held: Held) {
+        let held =
+            held.0.into_iter().map(|(image, (records, size))| (image, Uses { records, pushes: 0, size }));
+        // A map that is made in one go has no room to spare; one that grows keeps a third for what may come.
+        let mut all: BTreeMap<_, _> = held.collect();
         let mut uses = self.uses();
-        uses.retain(|_, uses| {
-            uses.records = 0;
-            uses.pushes > 0
-        });
-        for (image, (records, size)) in &held.0 {
-            let uses = uses.entry(*image).or_default();
-            (uses.records, uses.size) = (*records, *size);
+        for (image, before) in mem::take(&mut *uses).into_iter().filter(|(_, uses)| uses.pushes > 0) {
+            all.entry(image).or_default().pushes = before.pushes;
         }
+        *uses = all;
     }
 
-    fn uses(&self) -> MutexGuard<'_, HashMap<Digest, Uses>> {
+    fn uses(&self) -> MutexGuard<'_, BTreeMap<Digest, Uses>> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

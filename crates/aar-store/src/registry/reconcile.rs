@@ -58,7 +58,7 @@ impl Registry {
         match settled {
             Ok(found) => Ok((registry, Some(found))),
             Err(error @ (Error::OutOfReach(_) | Error::Denied { .. } | Error::Io { .. })) => {
-                registry.images.replace(&registry.held_by_index()?);
+                registry.images.replace(registry.held_by_index()?);
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the storage cannot be used: what the index knows is served, changes are refused until it can"
@@ -179,7 +179,7 @@ impl Registry {
             }
         }
         self.show(changes)?;
-        self.images.replace(&held);
+        self.images.replace(held);
         self.damaged.store(outcome.damaged, Ordering::Release);
         Ok(outcome)
     }
