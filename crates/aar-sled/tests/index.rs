@@ -61,6 +61,21 @@ fn what_was_flushed_survives_a_crash_and_every_change_whole_or_not_at_all() {
 }
 
 #[test]
+fn an_index_whose_entries_are_written_in_another_way_is_begun_anew() {
+    let dir = TempDir::new().unwrap();
+    populate(dir.path(), 10);
+    let sled = sled::open(dir.path().join("sled")).unwrap();
+    let (key, value) = sled.first().unwrap().unwrap();
+    sled.insert(key, &value[1..]).unwrap();
+    drop(sled);
+
+    let index = SledIndex::open(dir.path()).unwrap();
+
+    assert!(index.was_damaged());
+    assert_eq!(entries(&index), Entries::new());
+}
+
+#[test]
 fn files_that_threads_of_a_dropped_index_still_hold_are_waited_for() {
     let dir = TempDir::new().unwrap();
     let put = populate(dir.path(), 10);
