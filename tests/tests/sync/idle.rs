@@ -26,7 +26,7 @@ const SHARE: f64 = 0.05;
 fn a_thousand_clients_with_nothing_to_do_take_next_to_nothing() {
     let daemon = Daemon::builder()
         .log_level("info")
-        .environment("MALLOC_ARENA_MAX", "1")
+        .environment("MALLOC_ARENA_MAX", "2")
         .environment("MALLOC_TRIM_THRESHOLD_", "1048576")
         .start();
     let (publisher, client) = (daemon.publisher("publisher"), daemon.client("client"));
