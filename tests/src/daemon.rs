@@ -97,6 +97,13 @@ impl DaemonBuilder {
         self
     }
 
+    /// The environment that the daemon's unit gives it.
+    #[must_use]
+    pub fn environment_of_unit(mut self) -> Self {
+        self.environment.extend(unit_environment().map(|(name, value)| (name, value.into())));
+        self
+    }
+
     /// Writes the configuration and starts the daemon.
     pub fn start(self) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
@@ -389,4 +396,11 @@ impl Drop for Daemon {
             tail.iter().rev().for_each(|line| eprintln!("  {line}"));
         }
     }
+}
+
+/// The environment that the daemon's unit gives it.
+pub fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const UNIT: &str = include_str!("../../packaging/systemd/aard.service");
+    let lines = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
+    lines.flat_map(str::split_whitespace).filter_map(|variable| variable.split_once('='))
 }

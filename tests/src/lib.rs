@@ -22,7 +22,7 @@ mod tus;
 
 pub use ams::pack_ams;
 pub use certificates::{Person, PersonBuilder};
-pub use daemon::{Daemon, DaemonBuilder, binary};
+pub use daemon::{Daemon, DaemonBuilder, binary, unit_environment};
 pub use edge::{Edge, Object};
 pub use https::{Connection, Response};
 pub use ops::ops_python;

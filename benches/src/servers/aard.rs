@@ -139,13 +139,6 @@ fn configuration(port: u16, storage: &Storage) -> Result<Value> {
     Ok(config)
 }
 
-/// The environment that the daemon's unit gives it.
-fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const UNIT: &str = include_str!("../../../packaging/systemd/aard.service");
-    let lines = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
-    lines.flat_map(str::split_whitespace).filter_map(|variable| variable.split_once('='))
-}
-
 /// The name of a filled registry's application.
 pub(crate) fn application_name(number: u32) -> String {
     format!("bench-{number:03}")
@@ -163,7 +156,7 @@ impl Server for Aard {
 
     async fn start(&mut self) -> Result<Duration> {
         let mut command = Command::new(&self.program);
-        command.arg("--base-dir").arg(&self.base_dir).envs(unit_environment());
+        command.arg("--base-dir").arg(&self.base_dir).envs(aar_tests::unit_environment());
         self.daemon.start(&mut command, "/1.0/status").await
     }
 

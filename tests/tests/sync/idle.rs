@@ -24,11 +24,7 @@ const SHARE: f64 = 0.05;
 #[test]
 #[ignore = "it measures an optimised build: `make test-idle`"]
 fn a_thousand_clients_with_nothing_to_do_take_next_to_nothing() {
-    let daemon = Daemon::builder()
-        .log_level("info")
-        .environment("MALLOC_ARENA_MAX", "2")
-        .environment("MALLOC_TRIM_THRESHOLD_", "1048576")
-        .start();
+    let daemon = Daemon::builder().log_level("info").environment_of_unit().start();
     let (publisher, client) = (daemon.publisher("publisher"), daemon.client("client"));
     for version in 0..200 {
         push(&daemon, &publisher, &format!("game{}/{version}/x86_64", version % 20), &image(1), &Value::Null);
