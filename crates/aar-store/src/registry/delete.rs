@@ -4,11 +4,11 @@ use aar_model::wire::Image;
 use aar_model::{AppName, Architecture, Digest, Version};
 
 use super::core::{Registry, now};
-use super::document::{Documents, VersionDocument, encode};
+use super::document::{ApplicationDocument, VersionDocument, decode, encode};
 use super::error::RegistryError;
 use super::event::Action;
 use super::view::{no_application, no_version};
-use crate::{Change, RecordKey, Result};
+use crate::{Change, RecordKey, Result, Scope};
 
 impl Registry {
     /// Deletes an application with all its versions, and the images that nothing else holds.
@@ -133,18 +133,18 @@ impl Registry {
 
     /// Applications that wait for their records to be removed: deleted, or without a version.
     pub(super) fn leftovers(&self) -> Result<Vec<AppName>> {
-        let mut all = std::collections::BTreeMap::<AppName, Documents>::new();
+        let mut leftovers = Vec::<(AppName, bool)>::new();
         let mut outcome = Ok(());
-        self.index.scan(crate::Scope::All, &mut |key, _, document| {
-            // Versions only need to be known to exist, which keeps the documents of one application at a time.
-            let documents = all.entry(key.app().clone()).or_default();
-            if outcome.is_ok() && (key.number().is_none() || documents.versions.is_empty()) {
-                outcome = documents.add(&key, document);
-            }
+        self.index.scan(Scope::All, &mut |key, _, document| match key.number() {
+            None => match decode::<ApplicationDocument>(&key, document) {
+                Ok(application) => leftovers.push((key.app().clone(), application.deleted)),
+                Err(error) => outcome = Err(error),
+            },
+            // An application's record comes right before those of its versions.
+            Some(_) => drop(leftovers.pop_if(|(name, deleted)| name == key.app() && !*deleted)),
         })?;
         outcome?;
-        all.retain(|_, documents| documents.application.is_some() && !documents.exists());
-        Ok(all.into_keys().collect())
+        Ok(leftovers.into_iter().map(|(name, _)| name).collect())
     }
 }
 
