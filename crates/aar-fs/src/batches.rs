@@ -1,75 +1,72 @@
 //! Bytes on their way to a file.
 //!
-//! Chunks are gathered into batches. A batch is hashed and written on a thread of its own while the next one is gathered,
-//! and no thread waits for a sender: however many are slow, none is held up by another.
+//! They are gathered into batches. A batch is hashed and written on a thread of its own while the next one is gathered, and
+//! no thread waits for a sender: however many are slow, none is held up by another.
 
 use std::io;
 use std::mem;
 use std::path::PathBuf;
 
 use aar_store::{Error, Result};
-use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::direct::Buffer;
 use crate::error::{error, joined};
-
-/// Bytes, and chunks, that are worth a thread's attention: to wake it, and to be woken by it, costs as much as to hash some
-/// 20 KiB. A sender may have two batches here, one that is gathered and one that is written.
-const BATCH: usize = 1024 * 1024;
-const BATCH_CHUNKS: usize = 256;
 
 /// What batches go to.
 pub(crate) trait Sink: Send + 'static {
-    fn write(&mut self, batch: &[Bytes]) -> io::Result<()>;
+    /// Takes the next batch. All but the last are full.
+    fn write(&mut self, batch: &[u8]) -> io::Result<()>;
 }
 
 /// Gathers batches for `S`.
 pub(crate) struct Batches<S> {
     /// Where that writes, for errors.
     path: PathBuf,
+    gathered: Buffer,
     state: State<S>,
-    batch: Vec<Bytes>,
-    batched: usize,
 }
 
 enum State<S> {
-    Idle(Box<S>),
-    Busy(JoinHandle<io::Result<Box<S>>>),
+    Idle(Box<Writer<S>>),
+    Busy(JoinHandle<io::Result<Box<Writer<S>>>>),
     Failed,
+}
+
+/// What a thread needs to write a batch.
+struct Writer<S> {
+    sink: S,
+    batch: Buffer,
 }
 
 impl<S: Sink> Batches<S> {
     pub(crate) fn new(path: PathBuf, sink: S) -> Self {
-        Self { path, state: State::Idle(Box::new(sink)), batch: Vec::new(), batched: 0 }
+        let writer = Box::new(Writer { sink, batch: Buffer::default() });
+        Self { path, gathered: Buffer::default(), state: State::Idle(writer) }
     }
 
     /// Takes the next bytes; waits where the disk is slower than the sender.
-    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        if !chunk.is_empty() {
-            self.batched += chunk.len();
-            self.batch.push(chunk);
-        }
-        if self.batched >= BATCH || self.batch.len() >= BATCH_CHUNKS {
-            self.hand_over().await?;
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            bytes = self.gathered.fill(bytes);
+            if self.gathered.is_full() {
+                self.hand_over().await?;
+            }
         }
         Ok(())
     }
 
     /// Where all went that was taken.
-    pub(crate) async fn finish(mut self) -> Result<Box<S>> {
+    pub(crate) async fn finish(mut self) -> Result<S> {
         self.hand_over().await?;
-        self.idle().await?;
-        match self.state {
-            State::Idle(sink) => Ok(sink),
-            State::Busy(_) | State::Failed => Err(self.failed()),
-        }
+        Ok(self.writer().await?.sink)
     }
 
     /// Waits until the thread has written its batch.
     pub(crate) async fn idle(&mut self) -> Result<()> {
         if let State::Busy(writing) = &mut self.state {
             self.state = match joined(writing.await) {
-                Ok(sink) => State::Idle(sink),
+                Ok(writer) => State::Idle(writer),
                 Err(source) => {
                     self.state = State::Failed;
                     return Err(error("write an image to", &self.path, source));
@@ -81,14 +78,22 @@ impl<S: Sink> Batches<S> {
 
     /// Hands the batch to the thread, once that is idle.
     async fn hand_over(&mut self) -> Result<()> {
-        self.idle().await?;
-        let State::Idle(mut sink) = mem::replace(&mut self.state, State::Failed) else {
-            return Err(self.failed());
-        };
-        let batch = mem::take(&mut self.batch);
-        self.batched = 0;
-        self.state = State::Busy(spawn_blocking(move || sink.write(&batch).map(|()| sink)));
+        let mut writer = self.writer().await?;
+        mem::swap(&mut self.gathered, &mut writer.batch);
+        self.state = State::Busy(spawn_blocking(move || {
+            writer.sink.write(writer.batch.filled())?;
+            writer.batch.clear();
+            Ok(writer)
+        }));
         Ok(())
+    }
+
+    async fn writer(&mut self) -> Result<Box<Writer<S>>> {
+        self.idle().await?;
+        match mem::replace(&mut self.state, State::Failed) {
+            State::Idle(writer) => Ok(writer),
+            State::Busy(_) | State::Failed => Err(self.failed()),
+        }
     }
 
     fn failed(&self) -> Error {

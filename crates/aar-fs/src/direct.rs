@@ -10,71 +10,80 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 /// What memory, offsets and lengths are multiples of: the largest block of the disks there are.
 const ALIGNMENT: usize = 4096;
-/// Bytes that go to the disk at once.
-const CAPACITY: usize = 512 * 1024;
+/// Bytes that go to the disk at once. They are worth a thread's attention: to wake it, and to be woken by it, costs as much
+/// as to hash some 20 KiB. A sender may have two such buffers here, one that is filled and one that is written.
+pub(crate) const CAPACITY: usize = 1024 * 1024;
 
-/// A new file that is written from its beginning to its end, past the page cache where the file system can do that.
-pub(crate) struct DirectFile {
-    file: File,
-    /// Larger than `CAPACITY`, so that as much of it lies at an aligned address.
-    buffer: Vec<u8>,
-    start: usize,
-    filled: usize,
-}
+/// A file that is written from where it stands to its end, past the page cache where the file system can do that.
+pub(crate) struct DirectFile(File);
 
 impl DirectFile {
     pub(crate) fn new(file: File) -> Self {
         // Refused where the file system cannot: then the page cache serves.
         let _ = set_direct(&file, true);
-        Self { file, buffer: Vec::new(), start: 0, filled: 0 }
+        Self(file)
     }
 
-    /// Takes the next bytes; writes where there are enough of them.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; CAPACITY + ALIGNMENT];
-            self.start = self.buffer.as_ptr().align_offset(ALIGNMENT);
-        }
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(CAPACITY - self.filled));
-            let at = self.start + self.filled;
-            self.buffer[at..at + now.len()].copy_from_slice(now);
-            self.filled += now.len();
-            bytes = later;
-            if self.filled == CAPACITY {
-                self.write_out()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings to disk what was written. What lies in the buffer stays there.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// Writes what is left. It is on disk once the file is synchronised.
-    pub(crate) fn finish(mut self) -> io::Result<File> {
-        if !self.filled.is_multiple_of(ALIGNMENT) {
+    /// Writes the bytes of a [`Buffer`], which is full but for the last.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !bytes.len().is_multiple_of(ALIGNMENT) {
             // The end of a file need not fill a block, but then it has to go through the page cache.
-            set_direct(&self.file, false)?;
+            set_direct(&self.0, false)?;
         }
-        self.write_out()?;
-        Ok(self.file)
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        let bytes = &self.buffer[self.start..self.start + self.filled];
-        match self.file.write_all(bytes) {
+        match self.0.write_all(bytes) {
             // Some file systems take the flag, and refuse the write.
             Err(refused) if refused.kind() == io::ErrorKind::InvalidInput => {
-                set_direct(&self.file, false)?;
-                self.file.write_all(bytes)?;
+                set_direct(&self.0, false)?;
+                self.0.write_all(bytes)
             }
-            written => written?,
+            written => written,
         }
+    }
+
+    /// Brings to disk what was written.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    /// Changes how long the file is.
+    pub(crate) fn set_len(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+}
+
+/// `CAPACITY` bytes at an aligned address. They take memory only as they are filled.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    /// Larger than `CAPACITY`, so that as much of it lies at an aligned address.
+    bytes: Vec<u8>,
+    start: usize,
+    filled: usize,
+}
+
+impl Buffer {
+    /// Takes as many of `bytes` as there is room for, and answers the others.
+    pub(crate) fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; CAPACITY + ALIGNMENT];
+            self.start = self.bytes.as_ptr().align_offset(ALIGNMENT);
+        }
+        let (now, later) = bytes.split_at(bytes.len().min(CAPACITY - self.filled));
+        let at = self.start + self.filled;
+        self.bytes[at..at + now.len()].copy_from_slice(now);
+        self.filled += now.len();
+        later
+    }
+
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.filled]
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == CAPACITY
+    }
+
+    pub(crate) fn clear(&mut self) {
         self.filled = 0;
-        Ok(())
     }
 }
 

@@ -52,7 +52,7 @@ impl FsUpload {
 #[async_trait]
 impl Upload for FsUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.0.write(chunk).await
+        self.0.write(&chunk).await
     }
 
     async fn commit(self: Box<Self>) -> Result<u64> {
@@ -83,7 +83,6 @@ impl Received {
         }
         let path = root.join(image_key(&image));
         let name = || -> io::Result<()> {
-            let file = file.finish()?;
             if declared.is_some_and(|declared| declared > size) {
                 // Gives back what was set aside for more.
                 file.set_len(size)?;
@@ -92,7 +91,7 @@ impl Received {
             if is_stored(&path, size) {
                 temporary.remove()?;
             } else {
-                file.sync_data()?;
+                file.sync()?;
                 temporary.rename(&path)?;
             }
             // Also where it was stored: whoever stored it may not have come to this.
@@ -104,13 +103,10 @@ impl Received {
 }
 
 impl Sink for Received {
-    fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
-        for chunk in batch {
-            self.hasher.update(chunk);
-            self.file.write(chunk)?;
-            self.size += chunk.len() as u64;
-        }
-        Ok(())
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        self.hasher.update(batch);
+        self.size += batch.len() as u64;
+        self.file.write(batch)
     }
 }
 

@@ -16,15 +16,15 @@ use serde_json::Value;
 
 use crate::FsBlobs;
 use crate::batches::{Batches, Sink};
-use crate::direct::DirectFile;
+use crate::direct::{CAPACITY, DirectFile};
 use crate::durable::{open_file, parent, remove_file, sync_dir, write_file};
 use crate::error::{blocking, corrupt, error, found};
 use crate::listing::Dir;
 use crate::root::{Root, UPLOADS};
 use crate::upload::{is_stored, prepare, reserve};
 
-/// After how many bytes it is noted again how far an upload has come: what a crash costs at most.
-const PART: u64 = 8 * 1024 * 1024;
+/// After how many bytes it is noted again how far an upload has come: what a crash costs at most. Whole batches.
+const PART: u64 = 8 * CAPACITY as u64;
 
 #[async_trait]
 impl Uploads for FsBlobs {
@@ -195,7 +195,7 @@ impl Incoming for FsIncoming {
     }
 
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.batches.write(chunk).await
+        self.batches.write(&chunk).await
     }
 
     async fn keep(self: Box<Self>) -> Result<u64> {
@@ -221,35 +221,20 @@ struct Continued {
 
 impl Continued {
     fn keep(self) -> Result<u64> {
-        let file = self.file.finish().and_then(|file| file.sync_data());
-        file.map_err(|source| error("write an image to", &self.kept.bytes, source))?;
+        self.file.sync().map_err(|source| error("write an image to", &self.kept.bytes, source))?;
         self.kept.write(&self.note)?;
         Ok(self.note.offset)
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.note.take(bytes);
-        self.file.write(bytes)
     }
 }
 
 impl Sink for Continued {
-    fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
-        for chunk in batch {
-            let mut rest = &chunk[..];
-            if let Some(next) = self.next
-                && let Some(before) = usize::try_from(next - self.note.offset).ok()
-                && before <= rest.len()
-            {
-                let (now, later) = rest.split_at(before);
-                self.take(now)?;
-                // `PART` is a multiple of what the file writes at once: nothing is left in its buffer.
-                self.file.sync()?;
-                write_file(&self.kept.note, &note_text(&self.note)?, SystemTime::now())?;
-                self.next = Some(next + PART);
-                rest = later;
-            }
-            self.take(rest)?;
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        self.note.take(batch);
+        self.file.write(batch)?;
+        if self.next == Some(self.note.offset) {
+            self.file.sync()?;
+            write_file(&self.kept.note, &note_text(&self.note)?, SystemTime::now())?;
+            self.next = Some(self.note.offset + PART);
         }
         Ok(())
     }
