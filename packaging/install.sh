@@ -20,6 +20,7 @@ for users in aar aar-sync; do
 done
 install -d "$root$prefix/share/man/man1"
 "$aar" man "$root$prefix/share/man/man1"
+install -D -m 644 "$here/man/aard.8" "$root$prefix/share/man/man8/aard.8"
 install -d "$root$prefix/share/bash-completion/completions" "$root$prefix/share/zsh/site-functions" \
     "$root$prefix/share/fish/vendor_completions.d"
 "$aar" completion bash >"$root$prefix/share/bash-completion/completions/aar"
