@@ -68,7 +68,7 @@ impl Received {
         if let Some(size @ 1..) = declared {
             reserve(&file, size)?;
         }
-        let file = DirectFile::new(file);
+        let file = DirectFile::new(file, 0);
         Ok(Self { root, image, declared, file, temporary, hasher: Hasher::default(), size: 0 })
     }
 

@@ -3,7 +3,7 @@
 //! What the file has beyond that is written over. The note is written before there are bytes, and removed after them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,17 +48,16 @@ impl Uploads for FsBlobs {
         let (offset, continued) = blocking(move || {
             let mut note = kept.read()?;
             let mut open = || -> io::Result<File> {
-                let mut file = kept.open()?;
+                let file = kept.open()?;
                 // What should be there is lost, unless it has become the image.
                 if file.metadata()?.len() < note.offset && note.offset < note.size {
                     note = Note::new(note.about.clone(), note.image, note.size);
                 }
-                file.seek(SeekFrom::Start(note.offset))?;
                 Ok(file)
             };
             let file = open().map_err(|source| error("open", &kept.bytes, source))?;
             let (offset, next) = (note.offset, counts_at_once.then(|| note.offset + PART));
-            Ok((offset, Continued { kept, file: DirectFile::new(file), note, next }))
+            Ok((offset, Continued { kept, file: DirectFile::new(file, note.offset), note, next }))
         })
         .await?;
         Ok(Box::new(FsIncoming { offset, batches: Batches::new(path, continued) }))
