@@ -15,45 +15,40 @@ const ALIGNMENT: usize = 4096;
 /// as to hash some 20 KiB. A sender may have two such buffers here, one that is filled and one that is written.
 pub(crate) const CAPACITY: usize = 1024 * 1024;
 
-/// A file that is written from some place to its end, past the page cache where the file system can do that.
-pub(crate) struct DirectFile {
-    file: File,
-    offset: u64,
-}
+/// A file that is written past the page cache where the file system can do that.
+pub(crate) struct DirectFile(File);
 
 impl DirectFile {
-    pub(crate) fn new(file: File, offset: u64) -> Self {
+    pub(crate) fn new(file: File) -> Self {
         // Refused where the file system cannot: then the page cache serves.
         let _ = set_direct(&file, true);
-        Self { file, offset }
+        Self(file)
     }
 
     /// Writes the bytes of a [`Buffer`], which is full but for the last.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if !bytes.len().is_multiple_of(ALIGNMENT) {
             // The end of a file need not fill a block, but then it has to go through the page cache.
-            set_direct(&self.file, false)?;
+            set_direct(&self.0, false)?;
         }
-        match self.file.write_all_at(bytes, self.offset) {
+        match self.0.write_all_at(bytes, offset) {
             // Some file systems take the flag, and refuse the write, maybe after a part of it.
             Err(refused) if refused.kind() == io::ErrorKind::InvalidInput => {
-                set_direct(&self.file, false)?;
-                self.file.write_all_at(bytes, self.offset)?;
+                set_direct(&self.0, false)?;
+                self.0.write_all_at(bytes, offset)
             }
-            written => written?,
+            written => written,
         }
-        self.offset += bytes.len() as u64;
-        Ok(())
     }
 
     /// Brings to disk what was written.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.0.sync_data()
     }
 
     /// Changes how long the file is.
     pub(crate) fn set_len(&self, size: u64) -> io::Result<()> {
-        self.file.set_len(size)
+        self.0.set_len(size)
     }
 }
 

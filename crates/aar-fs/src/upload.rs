@@ -68,7 +68,7 @@ impl Received {
         if let Some(size @ 1..) = declared {
             reserve(&file, size)?;
         }
-        let file = DirectFile::new(file, 0);
+        let file = DirectFile::new(file);
         Ok(Self { root, image, declared, file, temporary, hasher: Hasher::default(), size: 0 })
     }
 
@@ -105,8 +105,9 @@ impl Received {
 impl Sink for Received {
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
         self.hasher.update(batch);
+        self.file.write_at(batch, self.size)?;
         self.size += batch.len() as u64;
-        self.file.write(batch)
+        Ok(())
     }
 }
 

@@ -57,7 +57,7 @@ impl Uploads for FsBlobs {
             };
             let file = open().map_err(|source| error("open", &kept.bytes, source))?;
             let (offset, next) = (note.offset, counts_at_once.then(|| note.offset + PART));
-            Ok((offset, Continued { kept, file: DirectFile::new(file, note.offset), note, next }))
+            Ok((offset, Continued { kept, file: DirectFile::new(file), note, next }))
         })
         .await?;
         Ok(Box::new(FsIncoming { offset, batches: Batches::new(path, continued) }))
@@ -228,8 +228,8 @@ impl Continued {
 
 impl Sink for Continued {
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        self.file.write_at(batch, self.note.offset)?;
         self.note.take(batch);
-        self.file.write(batch)?;
         if self.next == Some(self.note.offset) {
             self.file.sync()?;
             write_file(&self.kept.note, &note_text(&self.note)?, SystemTime::now())?;

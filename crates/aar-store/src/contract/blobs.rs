@@ -11,7 +11,7 @@ use crate::{Blobs, ByteStream, Error};
 /// Sizes around the places where buffers, batches and pages end.
 const SIZES: &[usize] = &[
     0, 1, 4095, 4096, 65_535, 65_536, 65_537, 131_072, 262_143, 262_144, 262_145, 1_048_575, 1_048_576,
-    1_048_577, 3_000_000,
+    1_048_577, 1_048_579, 3_000_000,
 ];
 
 /// The promises of [`Blobs`] and [`Upload`](crate::Upload).
