@@ -19,6 +19,11 @@ const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
 const TLS13_CIPHERS: &str = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
 const TLS12_CIPHERS: &str = "ECDHE+AESGCM+AES128:ECDHE+CHACHA20:ECDHE+AESGCM+AES256";
 const GROUPS: &str = "X25519:P-256:P-384";
+/// How many sessions are remembered, to be resumed.
+const SESSIONS: i32 = 128;
+/// How long the certificates may be together that a client shows, in bytes of DER. What OpenSSL makes of them takes many
+/// times that, for as long as the connection or its session lasts.
+const MAX_CERTIFICATES: usize = 32 * 1024;
 /// The first byte of a TLS connection: a record that holds a handshake message.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
@@ -48,9 +53,12 @@ impl Acceptor {
         context.set_alpn_select_callback(|_, offered| {
             select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::NOACK)
         });
-        // Sessions are kept by the clients, in tickets, with the client's certificate inside.
+        // Sessions are kept here, and what clients get is a session's number. To make a ticket that holds the session itself,
+        // OpenSSL would decode the client's certificate a second time, which takes about as long as an RSA signature.
+        context.set_options(SslOptions::NO_TICKET);
         context.set_session_id_context(b"aar")?;
-        context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        context.set_session_cache_mode(SslSessionCacheMode::SERVER);
+        context.set_session_cache_size(SESSIONS);
         context.set_num_tickets(1)?;
         Ok(Self { context: context.build(), limits: TimeLimits::default() })
     }
@@ -73,10 +81,16 @@ impl Acceptor {
             refuse_plain_text(transport.into_socket()).await?;
             return Err(TlsError::NotTls);
         }
-        TlsStream::handshake(Ssl::new(&self.context)?, transport, |stream, cx| {
+        let stream = TlsStream::handshake(Ssl::new(&self.context)?, transport, |stream, cx| {
             Pin::new(stream).poll_accept(cx)
         })
-        .await
+        .await?;
+        // OpenSSL forgets the session of a connection that ends without a goodbye.
+        if stream.shown_certificates()? > MAX_CERTIFICATES {
+            Err(TlsError::TooManyCertificates)
+        } else {
+            Ok(stream)
+        }
     }
 }
 

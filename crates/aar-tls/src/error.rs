@@ -30,6 +30,9 @@ pub enum TlsError {
     /// The peer's certificate cannot be read.
     #[error("cannot read the peer's certificate")]
     PeerCertificate(#[from] CertificateError),
+    /// The client showed so many certificates, or such long ones, that keeping them would take too much memory.
+    #[error("the client shows more than 32 KiB of certificates: its own is enough")]
+    TooManyCertificates,
     /// The server showed no certificate.
     #[error("the server shows no certificate")]
     NoServerCertificate,

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use openssl::error::ErrorStack;
 use openssl::ssl::{self, Ssl};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
@@ -64,6 +65,14 @@ impl TlsStream {
     /// Whether HTTP/2 was agreed on. HTTP/1.1 else.
     pub fn is_http2(&self) -> bool {
         self.http2
+    }
+
+    /// How long the certificates are together that the client at the other end has shown, in bytes of DER.
+    pub(crate) fn shown_certificates(&self) -> Result<usize, ErrorStack> {
+        let ssl = self.ssl.ssl();
+        let leaf = ssl.peer_certificate();
+        let chain = ssl.peer_cert_chain().into_iter().flatten();
+        leaf.as_deref().into_iter().chain(chain).map(|x509| Ok(x509.to_der()?.len())).sum()
     }
 
     /// Takes the next bytes, as many as fit into one record. A record that is full is encrypted.

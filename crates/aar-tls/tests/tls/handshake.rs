@@ -8,7 +8,7 @@ use aar_tls::{Acceptor, Connector, Identity, Peer, TlsError};
 use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslStream, SslVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::support::{Recipe, connected, hasty, identity, load, rsa_key, sockets};
@@ -294,6 +294,55 @@ async fn a_resumed_session_keeps_the_clients_identity() {
                     "{version}: {output}"
                 );
             }
+        }
+    }
+}
+
+/// Makes `count` full handshakes, each of which leaves a session behind.
+async fn visit(port: u16, server: &Identity, client: &Identity, count: usize) {
+    let connector = Connector::new(Some(client), server.fingerprint()).unwrap();
+    for _ in 0..count {
+        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut stream = connector.connect(socket, "localhost").await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        stream.flush().await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_many_sessions_the_latest_are_remembered() {
+    let (server, client) = (identity("server"), identity("client"));
+    let port = telling_server(&server).await;
+    let dir = TempDir::new().unwrap();
+    let session = dir.path().join("session");
+    let session = session.to_str().unwrap();
+    for (others, outcome) in [(100, "Reused, TLSv1.3"), (128, "New, TLSv1.3")] {
+        s_client(port, &["-sess_out", session]).await;
+        visit(port, &server, &client, others).await;
+        let again = s_client(port, &["-sess_in", session]).await;
+        assert!(again.contains(outcome), "after {others} others: {again}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_shows_too_many_certificates_is_refused_and_its_session_forgotten() {
+    let port = telling_server(&identity("server")).await;
+    let dir = TempDir::new().unwrap();
+    let client = identity("client");
+    let (certificate, key) = write_files(&client, dir.path());
+    let link = String::from_utf8(Recipe::default().sign(None).to_pem().unwrap()).unwrap();
+    for (links, served) in [(20, true), (120, false)] {
+        let (chain, session) =
+            (dir.path().join(format!("chain{links}")), dir.path().join(format!("session{links}")));
+        std::fs::write(&chain, link.repeat(links)).unwrap();
+        let (chain, session) = (chain.to_str().unwrap(), session.to_str().unwrap());
+        for version in ["-tls1_2", "-tls1_3"] {
+            let shown = ["-cert", &certificate, "-key", &key, "-cert_chain", chain];
+            let first = s_client(port, &[&[version, "-sess_out", session], &shown[..]].concat()).await;
+            assert_eq!(first.contains("you are "), served, "{first}");
+            let second = s_client(port, &[version, "-sess_in", session]).await;
+            assert_eq!(second.contains("Reused, TLSv1"), served, "{second}");
         }
     }
 }
