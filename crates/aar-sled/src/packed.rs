@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use memchr::memchr_iter;
 
 /// What documents have in common, the most common last. An index that was packed with another one is begun anew.
 const DICTIONARY: &[u8] = br#"
@@ -87,14 +88,15 @@ impl Unpacker {
         }
         self.document.clear();
         let mut digests = digests.chunks_exact(DIGEST);
-        let mut parts = self.marked.split(|byte| *byte == MARK);
-        self.document.extend(parts.next()?);
-        for part in parts {
+        let mut rest = 0;
+        for mark in memchr_iter(MARK, &self.marked) {
+            self.document.extend(&self.marked[rest..mark]);
             let begin = self.document.len();
             self.document.resize(begin + 2 * DIGEST, 0);
             hex::encode_to_slice(digests.next()?, &mut self.document[begin..]).ok()?;
-            self.document.extend(part);
+            rest = mark + 1;
         }
+        self.document.extend(&self.marked[rest..]);
         digests.next().is_none().then_some(&self.document)
     }
 

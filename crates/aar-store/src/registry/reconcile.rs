@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use aar_model::AppName;
 use aar_model::wire::Image;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -79,13 +80,15 @@ impl Registry {
 
     /// Brings store and index into the state that changes begin from.
     async fn settle(&self, listed: Vec<(RecordKey, ETag)>) -> Result<Reconciled> {
-        let swept = self.blobs.sweep_uploads().await?;
-        if swept > 0 {
-            tracing::info!(swept, "removed what unfinished uploads had left");
-        }
-        self.load_uploads().await?;
-        let reconciled = self.reconcile(listed, false).await?;
-        for name in self.leftovers()? {
+        let uploads = async {
+            let swept = self.blobs.sweep_uploads().await?;
+            if swept > 0 {
+                tracing::info!(swept, "removed what unfinished uploads had left");
+            }
+            self.load_uploads().await
+        };
+        let ((), (reconciled, deleted)) = tokio::try_join!(uploads, self.reconcile(listed, false))?;
+        for name in deleted {
             let _application = self.applications.lock(&name).await;
             self.finish_deletion(&name).await?;
         }
@@ -95,36 +98,40 @@ impl Registry {
 
     /// The images that records hold, as far as the index knows.
     fn held_by_index(&self) -> Result<Held> {
-        let mut held = Held::default();
+        let mut gathered = Gathered::default();
         self.index.scan(Scope::All, &mut |key, _, document| {
             // A record that cannot be read is read again when the store is in reach.
-            held.add(&images_of(&key, document).unwrap_or_default());
+            let _ = gathered.add(&key, document);
         })?;
-        Ok(held)
+        Ok(gathered.held)
     }
 
     /// Makes the index anew from the records. Reads go on meanwhile, changes wait.
     pub async fn rebuild(&self) -> Result<Reconciled> {
         let _commits = self.commits.write().await;
-        let reconciled = self.reconcile(self.records.list().await?, true).await?;
+        let (reconciled, _) = self.reconcile(self.records.list().await?, true).await?;
         self.tell(Action::RegistryRebuilt, None, None, true);
         Ok(reconciled)
     }
 
-    /// Brings the index to what the store says; reads the records whose tag the index does not have, or `all`.
-    async fn reconcile(&self, listed: Vec<(RecordKey, ETag)>, all: bool) -> Result<Reconciled> {
+    /// Brings the index to what the store says; reads the records whose tag the index does not have, or `all`. Answers also
+    /// which applications are deleted and have records yet.
+    async fn reconcile(
+        &self,
+        listed: Vec<(RecordKey, ETag)>,
+        all: bool,
+    ) -> Result<(Reconciled, Vec<AppName>)> {
         let mut outcome = Reconciled { records: listed.len(), ..Reconciled::default() };
         let mut unread: HashMap<RecordKey, ETag> = listed.into_iter().collect();
         let mut unlisted = Vec::new();
         let mut known = HashSet::new();
         // Counted aside and taken over at the end: meanwhile, an image that is held must not look unused.
-        let mut held = Held::default();
+        let mut gathered = Gathered::default();
         self.index.scan(Scope::All, &mut |key, tag, document| match unread.get(&key) {
             None => unlisted.push(Change::Remove(key)),
             Some(listed) if *listed == tag && !all => {
                 // Where the index says what cannot be, the record is read again.
-                if let Ok(images) = images_of(&key, document) {
-                    held.add(&images);
+                if gathered.add(&key, document).is_ok() {
                     unread.remove(&key);
                 }
             }
@@ -146,9 +153,8 @@ impl Registry {
         while let Some((key, read)) = reads.next().await {
             match read {
                 Ok(Some((document, tag))) => {
-                    match check(&key, &document).and_then(|()| images_of(&key, &document)) {
-                        Ok(images) => {
-                            held.add(&images);
+                    match check(&key, &document).and_then(|()| gathered.add(&key, &document)) {
+                        Ok(()) => {
                             outcome.changed += usize::from(!all || !known.contains(&key));
                             changes.push(Change::Put(key, tag, document));
                         }
@@ -179,22 +185,40 @@ impl Registry {
             }
         }
         self.show(changes)?;
-        self.images.replace(held);
+        self.images.replace(gathered.held);
         self.damaged.store(outcome.damaged, Ordering::Release);
-        Ok(outcome)
+        Ok((outcome, gathered.deleted))
     }
 }
 
-/// The images that a record holds; everything else in it is skipped without being kept.
-fn images_of(key: &RecordKey, document: &[u8]) -> Result<Vec<Image>> {
-    #[derive(Deserialize)]
-    struct Held {
-        images: Vec<Image>,
+/// What a start needs to know of all records.
+#[derive(Default)]
+struct Gathered {
+    /// The images that they hold.
+    held: Held,
+    /// The applications that are deleted.
+    deleted: Vec<AppName>,
+}
+
+impl Gathered {
+    /// Takes in one record; everything else in it is skipped without being kept.
+    fn add(&mut self, key: &RecordKey, document: &[u8]) -> Result<()> {
+        #[derive(Deserialize)]
+        struct OfApplication {
+            #[serde(default)]
+            deleted: bool,
+        }
+        #[derive(Deserialize)]
+        struct OfVersion {
+            images: Vec<Image>,
+        }
+        if key.number().is_some() {
+            self.held.add(&decode::<OfVersion>(key, document)?.images);
+        } else if decode::<OfApplication>(key, document)?.deleted {
+            self.deleted.push(key.app().clone());
+        }
+        Ok(())
     }
-    if key.number().is_none() {
-        return Ok(Vec::new());
-    }
-    decode(key, document).map(|held: Held| held.images)
 }
 
 fn check(key: &RecordKey, document: &[u8]) -> Result<()> {
