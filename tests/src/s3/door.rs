@@ -1,14 +1,14 @@
 //! A listening socket of a stand-in: a thread a connection, and a door that can be shut and opened again.
 
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_reuseaddr;
 
-use super::process::free_port;
+use super::process::free_listener;
 
 /// Listens on a free port of loopback until it is dropped.
 pub(super) struct Door {
@@ -39,8 +39,9 @@ impl Door {
     /// Hands every connection to `serve`, on a thread of its own. What that returns says why the connection ended, which
     /// interests nobody: who breaks it off, does.
     pub(super) fn open(serve: impl Fn(Arc<TcpStream>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        // The kernel keeps a port that was asked for by its number while the socket does not listen.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+        // The kernel keeps a port that was asked for by its number while the socket does not listen. To find a free port first
+        // and listen then would fail where a program is started in between: it holds all sockets until it runs.
+        let listener = free_listener();
         let address = listener.local_addr().unwrap();
         let inside = Inside { mode: Mode::Open, connections: Vec::new() };
         let state = Arc::new(State { listener, inside: Mutex::new(inside), changed: Condvar::new() });

@@ -32,16 +32,24 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
     child.recv().unwrap()
 }
 
-/// A port of loopback that is free and was not given out before. It lies below the kernel's range for outgoing
+/// A listener on a port of loopback that was not given out before. The port lies below the kernel's range for outgoing
 /// connections, so that nobody is given it by chance while a server that is stopped leaves it.
-pub(super) fn free_port() -> u16 {
+pub(super) fn free_listener() -> TcpListener {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap();
     let given = given.get_or_insert_default();
     loop {
         let port = fastrand::u16(10_000..32_000);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && given.insert(port) {
-            return port;
+        // A port that was given out must not be tried, even for a moment: its owner may be about to listen.
+        if given.insert(port)
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
+            return listener;
         }
     }
+}
+
+/// The port of a [`free_listener`], for a program that listens by itself.
+pub(super) fn free_port() -> u16 {
+    free_listener().local_addr().unwrap().port()
 }
