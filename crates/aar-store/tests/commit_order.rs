@@ -1,5 +1,6 @@
 //! The commit order: whatever is done, and wherever the power fails, the registry that starts again shows every answered
-//! change, shows the unanswered one whole or not at all, and the collector leaves nothing behind.
+//! change, shows the unanswered one whole or not at all, has finished deletions that were cut off, and the collector
+//! leaves nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A store whose power fails after so many writes.
 #[derive(Clone)]
@@ -330,6 +331,11 @@ async fn check(steps: Vec<Step>, writes: i64, last_lands: bool, keep_index: bool
             .unwrap();
     let now = shown(&registry);
     assert!(now == model || Some(&now) == possible.as_ref(), "shows {now:?}, not {model:?} or {possible:?}");
+    for (key, _) in Records::list(&store).await.unwrap() {
+        let (document, _) = Records::get(&store, &key).await.unwrap().unwrap();
+        let document: Value = serde_json::from_slice(&document).unwrap();
+        assert_ne!(document["deleted"], true, "the start has not finished the deletion of {}", key.path());
+    }
 
     registry.collect_garbage(Duration::ZERO, false).await.unwrap();
     let images: BTreeSet<_> = Blobs::list(&store).await.unwrap().into_iter().map(|blob| blob.image).collect();
