@@ -318,7 +318,8 @@ async fn of_many_sessions_the_latest_are_remembered() {
     let session = dir.path().join("session");
     let session = session.to_str().unwrap();
     for (others, outcome) in [(100, "Reused, TLSv1.3"), (128, "New, TLSv1.3")] {
-        s_client(port, &["-sess_out", session]).await;
+        let first = s_client(port, &["-sess_out", session]).await;
+        assert!(first.contains("ticket lifetime hint: 7200 (seconds)"), "{first}");
         visit(port, &server, &client, others).await;
         let again = s_client(port, &["-sess_in", session]).await;
         assert!(again.contains(outcome), "after {others} others: {again}");
@@ -332,7 +333,7 @@ async fn a_client_that_shows_too_many_certificates_is_refused_and_its_session_fo
     let client = identity("client");
     let (certificate, key) = write_files(&client, dir.path());
     let link = String::from_utf8(Recipe::default().sign(None).to_pem().unwrap()).unwrap();
-    for (links, served) in [(20, true), (120, false)] {
+    for (links, served, again) in [(20, true, "Reused, TLSv1"), (120, false, "New, TLSv1")] {
         let (chain, session) =
             (dir.path().join(format!("chain{links}")), dir.path().join(format!("session{links}")));
         std::fs::write(&chain, link.repeat(links)).unwrap();
@@ -342,7 +343,7 @@ async fn a_client_that_shows_too_many_certificates_is_refused_and_its_session_fo
             let first = s_client(port, &[&[version, "-sess_out", session], &shown[..]].concat()).await;
             assert_eq!(first.contains("you are "), served, "{first}");
             let second = s_client(port, &[version, "-sess_in", session]).await;
-            assert_eq!(second.contains("Reused, TLSv1"), served, "{second}");
+            assert!(second.contains(again), "{second}");
         }
     }
 }
