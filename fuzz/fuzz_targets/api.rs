@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aar_api::{Api, Caller, Identity, Parts, Peer};
 use aar_model::wire::StorageFinding;
 use aar_store::memory::Memory;
-use aar_store::{Index, Registry, RegistryError, StorageCheck};
+use aar_store::{Registry, RegistryError, StorageCheck};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -81,8 +81,8 @@ impl StorageCheck for Unchecked {
 }
 
 async fn open(memory: &Arc<Memory>) -> Registry {
-    let index: Arc<dyn Index> = memory.clone();
-    let (registry, _) = Registry::open(memory.clone(), memory.clone(), async { Ok(index) }).await.unwrap();
+    let (registry, _) =
+        Registry::open(memory.clone(), memory.clone(), async { memory.opened() }).await.unwrap();
     registry
 }
 

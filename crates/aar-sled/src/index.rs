@@ -31,29 +31,32 @@ pub struct SledIndex {
 
 impl SledIndex {
     /// Opens the index in the directory `dir`, which is made where it is missing. Reads all of it; what is damaged is
-    /// thrown away, and the index is empty then.
+    /// thrown away, and the index is empty then. Answers also what `visit` makes of its entries, in the order of their keys.
     ///
     /// # Errors
     /// Where another process has it open, or the directory cannot be read and written.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub fn open<T: Default>(
+        dir: &Path,
+        visit: impl Fn(&mut T, RecordKey, &ETag, &[u8]),
+    ) -> Result<(Self, T)> {
         let error = |source: io::Error| file_error(format!("open the index `{}`", dir.display()), source);
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(error)?;
         let lock = lock(&dir.join("lock")).map_err(error)?;
         let path = dir.join("sled");
         wait_until_let_go(&path).map_err(error)?;
-        let (db, was_damaged) = match contain(|| open_whole(&path)) {
-            Ok(db) => (db, false),
+        let ((db, visited), was_damaged) = match contain(|| open_whole(&path, &visit)) {
+            Ok(opened) => (opened, false),
             Err(damage) => {
                 warn!(path = %path.display(), error = &damage as &dyn std::error::Error, "the index is damaged and begun anew");
                 fs::remove_dir_all(&path).map_err(error)?;
-                let db = contain(|| open_whole(&path)).map_err(|failure| match failure {
+                let opened = contain(|| open_whole(&path, &visit)).map_err(|failure| match failure {
                     Failure::Sled(sled::Error::Io(source)) => error(source),
                     other => error(io::Error::other(other)),
                 })?;
-                (db, true)
+                (opened, true)
             }
         };
-        Ok(Self { db, path, was_damaged, changes: RwLock::default(), _lock: lock })
+        Ok((Self { db, path, was_damaged, changes: RwLock::default(), _lock: lock }, visited))
     }
 
     /// Whether opening found damage, and began an empty index.
@@ -122,14 +125,20 @@ impl Index for SledIndex {
 }
 
 /// Opens sled and reads every entry once.
-fn open_whole(path: &Path) -> std::result::Result<sled::Db, Failure> {
+fn open_whole<T: Default>(
+    path: &Path,
+    visit: impl Fn(&mut T, RecordKey, &ETag, &[u8]),
+) -> std::result::Result<(sled::Db, T), Failure> {
     let db =
         sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(Some(FLUSH_EVERY_MS)).open()?;
     let mut decoder = Decoder::default();
+    let mut visited = T::default();
     for entry in &*db {
-        read(&entry?, &mut decoder)?;
+        let entry = entry?;
+        let (key, tag, document) = read(&entry, &mut decoder)?;
+        visit(&mut visited, key, &tag, document);
     }
-    Ok(db)
+    Ok((db, visited))
 }
 
 fn read<'a>(

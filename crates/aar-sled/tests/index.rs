@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use aar_sled::SledIndex;
-use aar_store::{Change, ETag, Error, Index, RecordKey, Scope, contract};
+use aar_store::{Change, ETag, Error, Index, RecordKey, Result, Scope, contract};
 use tempfile::TempDir;
 
 type Entries = BTreeMap<RecordKey, (ETag, Vec<u8>)>;
@@ -17,7 +17,7 @@ type Entries = BTreeMap<RecordKey, (ETag, Vec<u8>)>;
 async fn sled_keeps_the_contract_of_the_index() {
     contract::index(async || {
         let dir = TempDir::new().unwrap();
-        let index = SledIndex::open(dir.path()).unwrap();
+        let index = open(dir.path()).unwrap();
         (dir, index)
     })
     .await;
@@ -28,7 +28,7 @@ fn what_was_applied_is_there_after_a_clean_stop() {
     let dir = TempDir::new().unwrap();
     let put = populate(dir.path(), 500);
 
-    let index = SledIndex::open(dir.path()).unwrap();
+    let index = open(dir.path()).unwrap();
 
     assert!(!index.was_damaged());
     assert_eq!(entries(&index), put);
@@ -37,7 +37,7 @@ fn what_was_applied_is_there_after_a_clean_stop() {
 #[test]
 fn what_was_flushed_survives_a_crash_and_every_change_whole_or_not_at_all() {
     let dir = TempDir::new().unwrap();
-    let index = SledIndex::open(dir.path()).unwrap();
+    let index = open(dir.path()).unwrap();
     for round in 0..100u32 {
         let document = vec![b'x'; 10 + round as usize * 20];
         let tag = ETag(round.to_string().into());
@@ -48,7 +48,7 @@ fn what_was_flushed_survives_a_crash_and_every_change_whole_or_not_at_all() {
         }
         if round % 10 == 0 {
             let crashed = copy(dir.path());
-            let crashed = SledIndex::open(crashed.path()).unwrap();
+            let crashed = open(crashed.path()).unwrap();
             let seen: Vec<_> = entries(&crashed).into_values().map(|(tag, _)| tag).collect();
             assert!(seen.is_empty() || seen.len() == 3, "half of a change survives");
             assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "half of a change survives");
@@ -69,7 +69,7 @@ fn an_index_whose_entries_are_written_in_another_way_is_begun_anew() {
     sled.insert(key, &value[1..]).unwrap();
     drop(sled);
 
-    let index = SledIndex::open(dir.path()).unwrap();
+    let index = open(dir.path()).unwrap();
 
     assert!(index.was_damaged());
     assert_eq!(entries(&index), Entries::new());
@@ -82,7 +82,7 @@ fn files_that_threads_of_a_dropped_index_still_hold_are_waited_for() {
     let held = File::open(dir.path().join("sled/db")).unwrap();
     held.lock().unwrap();
     let path = dir.path().to_owned();
-    let opening = thread::spawn(move || SledIndex::open(&path));
+    let opening = thread::spawn(move || open(&path));
     thread::sleep(Duration::from_millis(200));
     drop(held);
 
@@ -96,16 +96,16 @@ fn files_that_threads_of_a_dropped_index_still_hold_are_waited_for() {
 fn a_second_opener_is_refused_and_disturbs_nothing() {
     let dir = TempDir::new().unwrap();
     let put = populate(dir.path(), 10);
-    let index = SledIndex::open(dir.path()).unwrap();
+    let index = open(dir.path()).unwrap();
 
-    let refused = SledIndex::open(dir.path()).unwrap_err();
+    let refused = open(dir.path()).unwrap_err();
 
     let Error::Io { action, source } = refused else { panic!("{refused:?}") };
     assert!(action.contains(&dir.path().display().to_string()), "{action}");
     assert_eq!(source.to_string(), "it is in use by another process");
     assert_eq!(entries(&index), put);
     drop(index);
-    assert_eq!(entries(&SledIndex::open(dir.path()).unwrap()), put);
+    assert_eq!(entries(&open(dir.path()).unwrap()), put);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_directory_in_place_of_a_file_is_damage_like_other_damage() {
     fs::remove_file(&db).unwrap();
     fs::create_dir(&db).unwrap();
 
-    let index = SledIndex::open(dir.path()).unwrap();
+    let index = open(dir.path()).unwrap();
 
     assert!(index.was_damaged());
     assert_eq!(entries(&index), Entries::new());
@@ -165,7 +165,7 @@ fn damage_every_file(damage: &dyn Fn(&mut Vec<u8>, usize)) {
     // Opened again, sled writes a snapshot, which is a file more; not always the first time.
     let files = (0..100)
         .map(|_| {
-            drop(SledIndex::open(original.path()).unwrap());
+            drop(open(original.path()).unwrap());
             files(&original.path().join("sled"))
         })
         .find(|files| files.len() >= 3)
@@ -179,7 +179,7 @@ fn damage_every_file(damage: &dyn Fn(&mut Vec<u8>, usize)) {
             damage(&mut bytes, step);
             fs::write(&damaged, bytes).unwrap();
 
-            let index = SledIndex::open(copied.path()).unwrap();
+            let index = open(copied.path()).unwrap();
 
             found += usize::from(index.was_damaged());
             let mut shown = entries(&index);
@@ -191,7 +191,7 @@ fn damage_every_file(damage: &dyn Fn(&mut Vec<u8>, usize)) {
             shown.insert(key, (tag, document));
             assert_eq!(entries(&index), shown, "{} at step {step}", file.display());
             drop(index);
-            for (key, entry) in entries(&SledIndex::open(copied.path()).unwrap()) {
+            for (key, entry) in entries(&open(copied.path()).unwrap()) {
                 assert!(was_put(&key, &entry), "{} at step {step}: {key:?} {entry:?}", file.display());
             }
         }
@@ -201,7 +201,7 @@ fn damage_every_file(damage: &dyn Fn(&mut Vec<u8>, usize)) {
 
 /// Fills an index with `count` records, all of them rewritten and some removed, and closes it.
 fn populate(dir: &Path, count: i64) -> Entries {
-    let index = SledIndex::open(dir).unwrap();
+    let index = open(dir).unwrap();
     for round in 0..3 {
         for number in 0..count {
             let (key, tag, document) = record(round, number);
@@ -228,13 +228,22 @@ fn was_put(key: &RecordKey, (tag, document): &(ETag, Vec<u8>)) -> bool {
     record(round.parse().unwrap(), number.parse().unwrap()) == (key.clone(), tag.clone(), document.clone())
 }
 
+/// Opens an index, which answers what it holds, no more and no less.
+fn open(dir: &Path) -> Result<SledIndex> {
+    let (index, visited) = SledIndex::open(dir, |visited: &mut Vec<_>, key, tag, document| {
+        visited.push((key, (tag.clone(), document.to_vec())));
+    })?;
+    assert_eq!(visited, scan(&index));
+    Ok(index)
+}
+
 fn entries(index: &SledIndex) -> Entries {
-    let mut entries = Entries::new();
-    index
-        .scan(Scope::All, &mut |key, tag, document| {
-            entries.insert(key, (tag, document.to_vec()));
-        })
-        .unwrap();
+    scan(index).into_iter().collect()
+}
+
+fn scan(index: &SledIndex) -> Vec<(RecordKey, (ETag, Vec<u8>))> {
+    let mut entries = Vec::new();
+    index.scan(Scope::All, &mut |key, tag, document| entries.push((key, (tag, document.to_vec())))).unwrap();
     entries
 }
 

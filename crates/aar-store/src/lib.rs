@@ -28,7 +28,7 @@ pub use key::{InvalidUploadId, RecordKey, UploadId, image_key, parse_image_key};
 pub use records::{ETag, Records};
 pub use registry::{
     Action, BodyError, BodyStream, CopyError, Event, Owner, Push, Pushed, Reconciled, Registry,
-    RegistryError, StoredImage, Totals, UploadState, Viewer,
+    RegistryError, Snapshot, StoredImage, Totals, UploadState, Viewer,
 };
 pub use trust::{NewCertificate, Sources, Standing, Trust, TrustError};
 pub use uploads::{Incoming, Note, Uploads};

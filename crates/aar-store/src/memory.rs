@@ -16,7 +16,7 @@ use futures_util::stream;
 
 use crate::{
     BlobInfo, Blobs, ByteStream, Change, ETag, Error, Incoming, Index, NewCertificate, Note, RecordKey,
-    Records, Result, Scope, Sources, Standing, Trust, TrustError, Upload, UploadId, Uploads,
+    Records, Result, Scope, Snapshot, Sources, Standing, Trust, TrustError, Upload, UploadId, Uploads,
 };
 
 /// Bytes that a reader gets at once.
@@ -38,6 +38,13 @@ pub struct Memory {
 
 /// An upload: its note, and what has come.
 type Kept = (Note, Vec<u8>);
+
+impl Memory {
+    /// This index with what it holds, as [`Registry::open`](crate::Registry::open) takes it.
+    pub fn opened(&self) -> Result<(Arc<dyn Index>, Snapshot)> {
+        Ok((Arc::new(self.clone()), Snapshot::of(self)?))
+    }
+}
 
 #[async_trait]
 impl Blobs for Memory {

@@ -293,15 +293,12 @@ fn expected_store(model: &Model) -> (BTreeSet<Digest>, BTreeSet<String>) {
 
 async fn check(steps: Vec<Step>, writes: i64, last_lands: bool, keep_index: bool) {
     let store = Memory::default();
-    let index = Arc::new(Memory::default());
+    let index = Memory::default();
     let failing = Failing { store: store.clone(), writes_left: Arc::new(AtomicI64::new(writes)), last_lands };
-    let (registry, _) = Registry::open(
-        Arc::new(failing.clone()),
-        Arc::new(failing.clone()),
-        ready(Ok(Arc::clone(&index) as _)),
-    )
-    .await
-    .unwrap();
+    let (registry, _) =
+        Registry::open(Arc::new(failing.clone()), Arc::new(failing.clone()), ready(index.opened()))
+            .await
+            .unwrap();
     let mut model = Model::new();
     let mut possible = None;
     for step in &steps {
@@ -324,9 +321,9 @@ async fn check(steps: Vec<Step>, writes: i64, last_lands: bool, keep_index: bool
     }
     drop(registry);
 
-    let index = if keep_index { index } else { Arc::new(Memory::default()) };
+    let index = if keep_index { index } else { Memory::default() };
     let (registry, _) =
-        Registry::open(Arc::new(store.clone()), Arc::new(store.clone()), ready(Ok(index as _)))
+        Registry::open(Arc::new(store.clone()), Arc::new(store.clone()), ready(index.opened()))
             .await
             .unwrap();
     let now = shown(&registry);

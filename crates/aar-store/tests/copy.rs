@@ -161,7 +161,7 @@ impl Records for Store {
 }
 
 async fn open(store: &Store) -> Arc<Registry> {
-    let index = ready(Ok(Arc::new(Memory::default()) as _));
+    let index = ready(Memory::default().opened());
     let (registry, found) =
         Registry::open(Arc::new(store.clone()), Arc::new(store.clone()), index).await.unwrap();
     assert!(found.is_some());

@@ -64,7 +64,7 @@ impl Records for Far {
 }
 
 async fn open(far: &Far, index: &Memory) -> Registry {
-    let index = std::future::ready(Ok(Arc::new(index.clone()) as _));
+    let index = std::future::ready(index.opened());
     Registry::open(Arc::new(far.records.clone()), Arc::new(far.clone()), index).await.unwrap().0
 }
 
@@ -106,6 +106,7 @@ async fn a_registry_whose_store_is_out_of_reach_serves_its_index_and_recovers() 
         assert!(begun.elapsed() < Duration::from_secs(10), "the start takes {:?}", begun.elapsed());
         assert!(registry.is_degraded());
         assert_eq!(names(&registry), ["before"]);
+        assert_eq!(registry.totals().images, 1);
         let name = "before".parse().unwrap();
         assert!(is_out_of_reach(&push(&registry, "meanwhile").await));
         assert!(is_out_of_reach(&registry.delete_application(&name).await));

@@ -18,7 +18,7 @@ const ROUNDS: usize = 300;
 
 async fn open() -> (Memory, Arc<Registry>) {
     let store = Memory::default();
-    let index = std::future::ready(Ok(Arc::new(Memory::default()) as _));
+    let index = std::future::ready(Memory::default().opened());
     let (registry, _) =
         Registry::open(Arc::new(store.clone()), Arc::new(store.clone()), index).await.unwrap();
     (store, Arc::new(registry))

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aar_api::{Api, Parts};
-use aar_config::Config;
+use aar_config::{Config, ListenAddr};
 use aar_fs::FsTrust;
 use aar_sled::SledIndex;
-use aar_store::{Index, Reconciled, Registry, StorageCheck, Trust};
+use aar_store::{Index, Reconciled, Registry, Snapshot, StorageCheck, Trust};
 use aar_tls::{Acceptor, Certificate, Identity};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -52,14 +52,10 @@ async fn serve(
     base_dir: Arc<BaseDir>,
     log: logging::LogControl,
 ) -> Result<()> {
-    let identity =
-        Identity::load_or_create(&base_dir.certificates(), &names::of_this_machine(&config.http.addr))
-            .context("cannot load the server's certificate")?;
-    let acceptor = Acceptor::new(&identity).context("cannot use the server's certificate")?;
-    let trust = FsTrust::open(&base_dir.certificates()).await.context("cannot read the trust store")?;
-    let trust = Arc::new(trust);
     let stores = Stores::open(&config.storage, &base_dir).await?;
-    let registry = open_registry(&stores, &base_dir).await?;
+    // The registry's threads are set to work first, and the certificates are read while they are at it.
+    let (registry, (identity, acceptor, trust)) =
+        tokio::try_join!(open_registry(&stores, &base_dir), load_certificates(&base_dir, &config.http.addr))?;
 
     let storage: Arc<dyn StorageCheck> =
         Arc::new(Checker { storage: stores.checked, registry: Arc::clone(&registry) });
@@ -146,13 +142,26 @@ async fn serve(
     Ok(())
 }
 
+async fn load_certificates(
+    base_dir: &BaseDir,
+    addr: &ListenAddr,
+) -> Result<(Identity, Acceptor, Arc<FsTrust>)> {
+    let certificates = base_dir.certificates();
+    let identity = Identity::load_or_create(&certificates, &names::of_this_machine(addr))
+        .context("cannot load the server's certificate")?;
+    let acceptor = Acceptor::new(&identity).context("cannot use the server's certificate")?;
+    let trust = FsTrust::open(&certificates).await.context("cannot read the trust store")?;
+    Ok((identity, acceptor, Arc::new(trust)))
+}
+
 async fn open_registry(stores: &Stores, base_dir: &BaseDir) -> Result<Arc<Registry>> {
     let index_path = base_dir.index();
     // The store is listed meanwhile.
-    let index = tokio::task::spawn_blocking(move || SledIndex::open(&index_path));
+    let index = tokio::task::spawn_blocking(move || SledIndex::open(&index_path, Snapshot::add));
     let index = async {
-        let opened = index.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        Ok(Arc::new(opened) as Arc<dyn Index>)
+        let (index, indexed) =
+            index.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok((Arc::new(index) as Arc<dyn Index>, indexed))
     };
     let (registry, found) = Registry::open(Arc::clone(&stores.blobs), Arc::clone(&stores.records), index)
         .await

@@ -29,10 +29,10 @@ struct Uses {
 pub(super) struct Held(HashMap<Digest, (u32, u64)>);
 
 impl Held {
-    pub(super) fn add(&mut self, images: &[Image]) {
-        for image in images {
-            let held = self.0.entry(image.fingerprint).or_default();
-            *held = (held.0 + 1, image.size);
+    pub(super) fn add(&mut self, images: &[(Digest, u64)]) {
+        for (image, size) in images {
+            let held = self.0.entry(*image).or_default();
+            *held = (held.0 + 1, *size);
         }
     }
 }

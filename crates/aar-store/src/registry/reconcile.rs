@@ -6,16 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aar_model::AppName;
-use aar_model::wire::Image;
 use futures_util::StreamExt as _;
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::core::Registry;
 use super::document::{ApplicationDocument, VersionDocument, decode};
 use super::event::Action;
 use super::images::Held;
-use crate::{Blobs, Change, ETag, Error, Index, RecordKey, Records, Result, Scope};
+use super::snapshot::{Content, Indexed, Snapshot, read_content};
+use crate::{Blobs, Change, ETag, Error, Index, RecordKey, Records, Result};
 
 /// How long a start waits for the store: whoever starts the registry waits, too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,24 +41,25 @@ impl Registry {
     /// store, and finishes deletions that were cut off. Where the store is out of reach or refuses, the registry is degraded
     /// until [`recover`](Self::recover) succeeds, and nothing is answered for what was found.
     ///
-    /// The index may still be opening: meanwhile the store is listed.
+    /// The index, which comes with what it holds, may still be opening: meanwhile the store is listed.
     pub async fn open(
         blobs: Arc<dyn Blobs>,
         records: Arc<dyn Records>,
-        index: impl Future<Output = Result<Arc<dyn Index>>>,
+        index: impl Future<Output = Result<(Arc<dyn Index>, Snapshot)>>,
     ) -> Result<(Self, Option<Reconciled>)> {
         let (listed, index) = tokio::join!(timeout(PATIENCE, records.list()), index);
         let listed = listed
             .unwrap_or_else(|_| Err(Error::OutOfReach(format!("nothing came for {PATIENCE:?}").into())));
-        let registry = Self::new(blobs, records, index?);
+        let (index, indexed) = index?;
+        let registry = Self::new(blobs, records, index);
         let settled = match listed {
-            Ok(listed) => registry.settle(listed).await,
+            Ok(listed) => registry.settle(listed, &indexed).await,
             Err(error) => Err(error),
         };
         match settled {
             Ok(found) => Ok((registry, Some(found))),
             Err(error @ (Error::OutOfReach(_) | Error::Denied { .. } | Error::Io { .. })) => {
-                registry.images.replace(registry.held_by_index()?);
+                registry.images.replace(Gathered::from(&indexed).held);
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the storage cannot be used: what the index knows is served, changes are refused until it can"
@@ -73,13 +73,14 @@ impl Registry {
     /// Does what [`open`](Self::open) could not, after which the registry is degraded no more.
     pub async fn recover(&self) -> Result<Reconciled> {
         let _commits = self.commits.write().await;
-        let reconciled = self.settle(self.records.list().await?).await?;
+        let listed = self.records.list().await?;
+        let reconciled = self.settle(listed, &Snapshot::of(&*self.index)?).await?;
         self.tell(Action::RegistryRebuilt, None, None, true);
         Ok(reconciled)
     }
 
     /// Brings store and index into the state that changes begin from.
-    async fn settle(&self, listed: Vec<(RecordKey, ETag)>) -> Result<Reconciled> {
+    async fn settle(&self, listed: Vec<(RecordKey, ETag)>, indexed: &Snapshot) -> Result<Reconciled> {
         let uploads = async {
             let swept = self.blobs.sweep_uploads().await?;
             if swept > 0 {
@@ -87,7 +88,7 @@ impl Registry {
             }
             self.load_uploads().await
         };
-        let ((), (reconciled, deleted)) = tokio::try_join!(uploads, self.reconcile(listed, false))?;
+        let ((), (reconciled, deleted)) = tokio::try_join!(uploads, self.reconcile(listed, indexed, false))?;
         for name in deleted {
             let _application = self.applications.lock(&name).await;
             self.finish_deletion(&name).await?;
@@ -96,20 +97,11 @@ impl Registry {
         Ok(reconciled)
     }
 
-    /// The images that records hold, as far as the index knows.
-    fn held_by_index(&self) -> Result<Held> {
-        let mut gathered = Gathered::default();
-        self.index.scan(Scope::All, &mut |key, _, document| {
-            // A record that cannot be read is read again when the store is in reach.
-            let _ = gathered.add(&key, document);
-        })?;
-        Ok(gathered.held)
-    }
-
     /// Makes the index anew from the records. Reads go on meanwhile, changes wait.
     pub async fn rebuild(&self) -> Result<Reconciled> {
         let _commits = self.commits.write().await;
-        let (reconciled, _) = self.reconcile(self.records.list().await?, true).await?;
+        let listed = self.records.list().await?;
+        let (reconciled, _) = self.reconcile(listed, &Snapshot::of(&*self.index)?, true).await?;
         self.tell(Action::RegistryRebuilt, None, None, true);
         Ok(reconciled)
     }
@@ -119,6 +111,7 @@ impl Registry {
     async fn reconcile(
         &self,
         listed: Vec<(RecordKey, ETag)>,
+        indexed: &Snapshot,
         all: bool,
     ) -> Result<(Reconciled, Vec<AppName>)> {
         let mut outcome = Reconciled { records: listed.len(), ..Reconciled::default() };
@@ -127,24 +120,26 @@ impl Registry {
         let mut known = HashSet::new();
         // Counted aside and taken over at the end: meanwhile, an image that is held must not look unused.
         let mut gathered = Gathered::default();
-        self.index.scan(Scope::All, &mut |key, tag, document| match unread.get(&key) {
-            None => unlisted.push(Change::Remove(key)),
-            Some(listed) if *listed == tag && !all => {
-                // Where the index says what cannot be, the record is read again.
-                if gathered.add(&key, document).is_ok() {
-                    unread.remove(&key);
+        for Indexed { key, tag, content } in indexed.records() {
+            match (unread.get(key), content) {
+                (None, _) => unlisted.push(Change::Remove(key.clone())),
+                (Some(listed), Some(content)) if *listed.0 == *tag && !all => {
+                    gathered.add(key, &content);
+                    unread.remove(key);
+                }
+                // Also where the index says what cannot be: the record is read again.
+                _ => {
+                    known.insert(key);
                 }
             }
-            Some(_) => {
-                known.insert(key);
-            }
-        })?;
+        }
         outcome.changed += unlisted.len();
         for batch in unlisted.chunks(BATCH) {
             self.show(batch.to_vec())?;
         }
 
         let mut changes = Vec::new();
+        let mut images = Vec::new();
         let reads = unread.into_keys().map(|key| async {
             let read = self.records.get(&key).await;
             (key, read)
@@ -153,8 +148,12 @@ impl Registry {
         while let Some((key, read)) = reads.next().await {
             match read {
                 Ok(Some((document, tag))) => {
-                    match check(&key, &document).and_then(|()| gathered.add(&key, &document)) {
-                        Ok(()) => {
+                    images.clear();
+                    let content =
+                        check(&key, &document).and_then(|()| read_content(&key, &document, &mut images));
+                    match content {
+                        Ok(deleted) => {
+                            gathered.add(&key, &Content { deleted, images: &images });
                             outcome.changed += usize::from(!all || !known.contains(&key));
                             changes.push(Change::Put(key, tag, document));
                         }
@@ -201,23 +200,24 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Takes in one record; everything else in it is skipped without being kept.
-    fn add(&mut self, key: &RecordKey, document: &[u8]) -> Result<()> {
-        #[derive(Deserialize)]
-        struct OfApplication {
-            #[serde(default)]
-            deleted: bool,
-        }
-        #[derive(Deserialize)]
-        struct OfVersion {
-            images: Vec<Image>,
-        }
-        if key.number().is_some() {
-            self.held.add(&decode::<OfVersion>(key, document)?.images);
-        } else if decode::<OfApplication>(key, document)?.deleted {
+    fn add(&mut self, key: &RecordKey, content: &Content<'_>) {
+        self.held.add(content.images);
+        if content.deleted {
             self.deleted.push(key.app().clone());
         }
-        Ok(())
+    }
+}
+
+impl From<&Snapshot> for Gathered {
+    fn from(indexed: &Snapshot) -> Self {
+        let mut gathered = Self::default();
+        for Indexed { key, content, .. } in indexed.records() {
+            // A record that cannot be read is read again when the store is in reach.
+            if let Some(content) = content {
+                gathered.add(key, &content);
+            }
+        }
+        gathered
     }
 }
 
