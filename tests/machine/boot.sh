@@ -64,10 +64,12 @@ for directory in "$@"; do
     mount -o remount,bind,ro "$root$directory"
 done
 if [ -n "$fresh" ]; then
-    # A machine as it comes: none of this machine's own services starts there, and it has no registry.
+    # A machine as it comes: none of this machine's own services starts there, and it has no registry. What makes units of
+    # disks, consoles and old scripts, of which it has none, would run each time that the units are read.
     for units in "$root"/etc/systemd/system "$root"/{usr/,}lib/systemd/system; do
         [ ! -d "$units" ] || find "$units" -path '*.wants/*' ! -name 'systemd-journald*' -delete
     done
+    rm -rf "$root"/{etc/,{usr/,usr/local/,}lib/}systemd/system-generators
     rm -rf "$root"/etc/{init.d,rc?.d} "$root"/{usr/,usr/local/,}lib/systemd/system/aard.service \
         "$root"/etc/systemd/system/aard.service* "$root"/usr/{,local/}lib/sysusers.d/aar.conf \
         "$root"/usr/{,local/}bin/aar{,d} "$root/var/lib/aar"
