@@ -65,11 +65,13 @@ for directory in "$@"; do
 done
 if [ -n "$fresh" ]; then
     # A machine as it comes: none of this machine's own services starts there, and it has no registry. What makes units of
-    # disks, consoles and old scripts, of which it has none, would run each time that the units are read.
+    # consoles and old scripts, of which it has none, would run each time that the units are read; its disks are in fstab.
     for units in "$root"/etc/systemd/system "$root"/{usr/,}lib/systemd/system; do
         [ ! -d "$units" ] || find "$units" -path '*.wants/*' ! -name 'systemd-journald*' -delete
     done
-    rm -rf "$root"/{etc/,{usr/,usr/local/,}lib/}systemd/system-generators
+    for generators in "$root"/{etc,usr/lib,usr/local/lib}/systemd/system-generators; do
+        [ ! -d "$generators" ] || find "$generators" -mindepth 1 ! -name systemd-fstab-generator -delete
+    done
     rm -rf "$root"/etc/{init.d,rc?.d} "$root"/{usr/,usr/local/,}lib/systemd/system/aard.service \
         "$root"/etc/systemd/system/aard.service* "$root"/usr/{,local/}lib/sysusers.d/aar.conf \
         "$root"/usr/{,local/}bin/aar{,d} "$root/var/lib/aar"
