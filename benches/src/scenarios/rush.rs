@@ -44,8 +44,6 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let (mut rate, mut cpu, mut share) = (Samples::default(), Samples::default(), Samples::default());
     let mut signatures = Samples::default();
     for _ in 0..bench.runs {
-        let speed = signatures_per_cpu_second().await?;
-        signatures.add(ServerKind::Aard, speed);
         // It forgets what it has signed.
         aard.stop();
         aard.start().await?;
@@ -53,9 +51,13 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         let daemon = aard.daemon();
         let mut connections = daemon.target.connect_all(CONNECTIONS).await?;
         let process = daemon.process()?;
+        // On both sides of what it is compared with: the machine's pace changes from one second to the next.
+        let speed_before = signatures_per_cpu_second().await?;
         let before = process.cpu_seconds()?;
         let outcome = requests(&mut connections, &pulls, pulls.len() as u64).await?;
         let used = process.cpu_seconds()? - before;
+        let speed = f64::midpoint(speed_before, signatures_per_cpu_second().await?);
+        signatures.add(ServerKind::Aard, speed);
         #[allow(clippy::cast_precision_loss)]
         let count = outcome.count() as f64;
         rate.add(ServerKind::Aard, outcome.rate);
