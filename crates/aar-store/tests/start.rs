@@ -1,4 +1,4 @@
-//! A store that does not answer when the registry starts.
+//! Starts of the registry: with a store that does not answer, and with an index that is not as the store says.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use aar_model::wire::PushRequest;
-use aar_model::{Architecture, Digest};
+use aar_model::{Architecture, Digest, Version};
 use aar_store::memory::Memory;
-use aar_store::{ETag, Error, Push, Pushed, RecordKey, Records, Registry, RegistryError, Result, Viewer};
+use aar_store::{
+    Change, ETag, Error, Index, Push, Pushed, Reconciled, RecordKey, Records, Registry, RegistryError,
+    Result, Scope, Viewer,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
@@ -64,14 +67,18 @@ impl Records for Far {
 }
 
 async fn open(far: &Far, index: &Memory) -> Registry {
+    start(far, index).await.0
+}
+
+async fn start(far: &Far, index: &Memory) -> (Registry, Option<Reconciled>) {
     let index = std::future::ready(index.opened());
-    Registry::open(Arc::new(far.records.clone()), Arc::new(far.clone()), index).await.unwrap().0
+    Registry::open(Arc::new(far.records.clone()), Arc::new(far.clone()), index).await.unwrap()
 }
 
 async fn push(registry: &Registry, name: &str) -> Result<Pushed, RegistryError> {
     let push = Push {
         name: name.parse().unwrap(),
-        version: "1".parse().unwrap(),
+        version: one(),
         architecture: Architecture::X86_64,
         fingerprint: Digest::of(name.as_bytes()),
         size: None,
@@ -80,6 +87,24 @@ async fn push(registry: &Registry, name: &str) -> Result<Pushed, RegistryError> 
     };
     let body = Bytes::copy_from_slice(name.as_bytes());
     registry.push(push, Box::pin(stream::iter([Ok(body)]))).await
+}
+
+fn one() -> Version {
+    "1".parse().unwrap()
+}
+
+fn version(name: &str) -> RecordKey {
+    RecordKey::version(name.parse().unwrap(), one())
+}
+
+fn entries(index: &Memory) -> Vec<(RecordKey, ETag, Bytes)> {
+    let mut entries = Vec::new();
+    index
+        .scan(Scope::All, &mut |key, tag, document| {
+            entries.push((key, tag, Bytes::copy_from_slice(document)));
+        })
+        .unwrap();
+    entries
 }
 
 fn names(registry: &Registry) -> Vec<String> {
@@ -110,7 +135,7 @@ async fn a_registry_whose_store_is_out_of_reach_serves_its_index_and_recovers() 
         let name = "before".parse().unwrap();
         assert!(is_out_of_reach(&push(&registry, "meanwhile").await));
         assert!(is_out_of_reach(&registry.delete_application(&name).await));
-        assert!(is_out_of_reach(&registry.set_published(&name, "1".parse().unwrap(), false).await));
+        assert!(is_out_of_reach(&registry.set_published(&name, one(), false).await));
         assert!(matches!(registry.collect_garbage(Duration::ZERO, false).await, Err(Error::OutOfReach(_))));
         assert!(timeout(Duration::from_secs(600), registry.recover()).await.is_err() == (state == HANGS));
         assert!(registry.is_degraded());
@@ -126,4 +151,43 @@ async fn a_registry_whose_store_is_out_of_reach_serves_its_index_and_recovers() 
         assert_eq!(names(&registry), ["after", "before", "elsewhere"]);
         assert_eq!(registry.totals().images, 3);
     }
+}
+
+#[tokio::test]
+async fn a_start_mends_every_way_in_which_the_index_can_differ_and_nothing_else() {
+    const NAMES: [&str; 4] = ["another-tag", "as-it-is", "missing", "unreadable"];
+    let (store, index) = (Far::default(), Memory::default());
+    let registry = open(&store, &index).await;
+    for name in NAMES {
+        push(&registry, name).await.unwrap();
+    }
+    drop(registry);
+    let right = entries(&index);
+    let entry = |name| right.iter().find(|(key, ..)| *key == version(name)).unwrap().clone();
+    let (_, _, held_elsewhere) = entry("as-it-is");
+    let (unreadable, tag, _) = entry("unreadable");
+    index
+        .apply(vec![
+            Change::Remove(version("missing")),
+            Change::Put(version("another-tag"), ETag("another".into()), held_elsewhere.clone()),
+            Change::Put(unreadable, tag, Bytes::from("{")),
+            Change::Put(version("gone"), ETag("gone".into()), held_elsewhere),
+        ])
+        .unwrap();
+
+    let (registry, found) = start(&store, &index).await;
+
+    assert_eq!(found, Some(Reconciled { records: 2 * NAMES.len(), changed: 4, damaged: 0 }));
+    assert_eq!(entries(&index), right);
+    assert_eq!(names(&registry), NAMES);
+    // Each image is held by exactly the record that the store has.
+    assert_eq!(registry.totals().images, 4);
+    let collected = registry.collect_garbage(Duration::ZERO, false).await.unwrap();
+    assert_eq!(collected.removed, []);
+    for name in NAMES {
+        registry.delete_version(&name.parse().unwrap(), one(), None).await.unwrap();
+    }
+    assert_eq!(registry.totals().images, 0);
+    drop(registry);
+    assert_eq!(start(&store, &index).await.1, Some(Reconciled::default()));
 }
