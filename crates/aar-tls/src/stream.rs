@@ -18,15 +18,14 @@ const RECORD: usize = 16 * 1024;
 /// A TLS connection over TCP.
 ///
 /// What is written is sent at the latest when the stream is flushed. On HTTP/2, where every frame is flushed, the task that
-/// flushes is woken once more instead, and what it has written until then is sent when it reads: it must read whenever it
-/// is woken. A write, flush or such a read that waits longer than [`TimeLimits::stalled_write`](crate::TimeLimits) fails
-/// with [`io::ErrorKind::TimedOut`].
+/// flushes is woken instead, and what it has written is sent once it has nothing to add: it must read whenever it is woken,
+/// before it writes. A write, flush or such a read that waits longer than
+/// [`TimeLimits::stalled_write`](crate::TimeLimits) fails with [`io::ErrorKind::TimedOut`].
 pub struct TlsStream {
     ssl: SslStream<Batch>,
     /// The beginning of the next record: the head of a message alone would cost a record of its own.
     record: Vec<u8>,
-    /// Whether something was flushed that is sent at the next read.
-    flushed: bool,
+    flush: Flush,
     peer: Option<Peer>,
     http2: bool,
     close_sent: bool,
@@ -54,7 +53,7 @@ impl TlsStream {
             None => None,
         };
         let http2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");
-        Ok(Self { ssl: stream, record: Vec::new(), flushed: false, peer, http2, close_sent: false })
+        Ok(Self { ssl: stream, record: Vec::new(), flush: Flush::Done, peer, http2, close_sent: false })
     }
 
     /// Who is at the other end, if it has shown a certificate.
@@ -105,18 +104,36 @@ impl TlsStream {
         }
         self.record = Vec::new();
         ready!(self.ssl.get_mut().poll_send(cx))?;
-        self.flushed = false;
+        self.flush = Flush::Done;
         Poll::Ready(Ok(()))
     }
+}
+
+/// What becomes of a flush on HTTP/2.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// Nothing was flushed, or something was written since.
+    Done,
+    /// What was flushed waits for the next turn of the task, which may write more.
+    Asked,
+    /// The turn has begun: unless it writes, what was flushed is sent.
+    Due,
 }
 
 impl AsyncRead for TlsStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.flushed
-            && let Poll::Ready(Err(error)) = this.poll_send(cx)
-        {
-            return Poll::Ready(Err(error));
+        match this.flush {
+            Flush::Done => {}
+            Flush::Asked => {
+                this.flush = Flush::Due;
+                cx.waker().wake_by_ref();
+            }
+            Flush::Due => {
+                if let Poll::Ready(Err(error)) = this.poll_send(cx) {
+                    return Poll::Ready(Err(error));
+                }
+            }
         }
         let before = into.filled().len();
         while into.remaining() > 0 {
@@ -143,6 +160,7 @@ impl AsyncWrite for TlsStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.flush = Flush::Done;
         let mut written = 0;
         for slice in slices {
             let mut rest = &**slice;
@@ -166,12 +184,12 @@ impl AsyncWrite for TlsStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.http2 {
+        if !this.http2 || this.flush == Flush::Due {
             return this.poll_send(cx);
         }
         // Where nothing is to be sent, waking would go round and round.
-        if !this.flushed && this.is_owed() {
-            this.flushed = true;
+        if this.flush == Flush::Done && this.is_owed() {
+            this.flush = Flush::Asked;
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))

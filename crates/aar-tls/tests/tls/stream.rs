@@ -7,7 +7,10 @@ use std::time::Duration;
 use aar_tls::{Acceptor, TimeLimits, TlsStream};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncRead as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf,
+};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::{hasty, identity, pair, pair_with_limits, sockets};
@@ -154,24 +157,34 @@ async fn one_write_takes_many_records() {
     client.read_exact(&mut buffer).await.unwrap();
 }
 
-/// What a peer that speaks HTTP/2 gets from a server that flushes every frame, and only then reads.
-async fn frames_that_arrive(frames: &[Vec<u8>]) -> Vec<u8> {
+/// A server, and a client that speaks HTTP/2 and reads record by record.
+async fn http2_pair() -> (tokio_openssl::SslStream<TcpStream>, TlsStream) {
     let identity = identity("server");
     let (client_socket, server_socket) = sockets().await;
-    let expected = frames.iter().map(Vec::len).sum();
-    let client = tokio::spawn(async move {
+    let client = async {
         let mut context = SslConnector::builder(SslMethod::tls()).unwrap();
         context.set_verify(SslVerifyMode::NONE);
         context.set_alpn_protos(b"\x02h2").unwrap();
         let ssl = context.build().configure().unwrap().into_ssl("localhost").unwrap();
         let mut client = tokio_openssl::SslStream::new(ssl, client_socket).unwrap();
         Pin::new(&mut client).connect().await.unwrap();
-        let mut arrived = vec![0; expected];
+        client
+    };
+    let acceptor = Acceptor::new(&identity).unwrap();
+    let (client, server) = tokio::join!(client, acceptor.accept(server_socket));
+    let server = server.unwrap();
+    assert!(server.is_http2());
+    (client, server)
+}
+
+/// What a peer that speaks HTTP/2 gets from a server that flushes every frame, and only then reads.
+async fn frames_that_arrive(frames: &[Vec<u8>]) -> Vec<u8> {
+    let (mut client, mut server) = http2_pair().await;
+    let mut arrived = vec![0; frames.iter().map(Vec::len).sum()];
+    let client = tokio::spawn(async move {
         client.read_exact(&mut arrived).await.unwrap();
         arrived
     });
-    let mut server = Acceptor::new(&identity).unwrap().accept(server_socket).await.unwrap();
-    assert!(server.is_http2());
     for frame in frames {
         server.write_all(frame).await.unwrap();
         server.flush().await.unwrap();
@@ -179,6 +192,25 @@ async fn frames_that_arrive(frames: &[Vec<u8>]) -> Vec<u8> {
     // The peer says nothing: this ends when it goes away.
     let _ = timeout(PATIENCE, server.read(&mut [0])).await.unwrap();
     client.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_http2_flushes_waits_for_what_the_next_turn_adds() {
+    let (mut client, mut server) = http2_pair().await;
+    let turns = async {
+        for _ in 0..3 {
+            let turn =
+                poll_fn(|cx| Poll::Ready(Pin::new(&mut server).poll_read(cx, &mut ReadBuf::new(&mut [0]))));
+            assert!(turn.await.is_pending());
+            server.write_all(&[1; 100]).await.unwrap();
+            server.flush().await.unwrap();
+        }
+        // The peer says nothing: this ends when it goes away.
+        let _ = server.read(&mut [0]).await;
+    };
+    let receive = async move { client.read(&mut [0; 1000]).await.unwrap() };
+    let (received, ()) = timeout(PATIENCE, async { tokio::join!(receive, turns) }).await.unwrap();
+    assert_eq!(received, 300);
 }
 
 #[tokio::test]
