@@ -63,15 +63,12 @@ impl<C> Streams<C> {
 impl<C: Future> Streams<C> {
     fn turn(&mut self) -> Poll<C::Output> {
         let cx = &mut Context::from_waker(&self.waker);
-        loop {
-            // What the streams have to say goes out with the connection's turn.
-            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
-            if let Poll::Ready(ended) = self.connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
-            }
-            let Poll::Ready(Some(stream)) = self.opened.poll_recv(cx) else { return Poll::Pending };
+        while let Poll::Ready(Some(stream)) = self.opened.poll_recv(cx) {
             self.running.push(stream);
         }
+        // What the streams have to say goes out with the connection's turn.
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+        self.connection.as_mut().poll(cx)
     }
 }
 
@@ -110,6 +107,7 @@ impl Signal {
     const AT_WORK: u8 = 1;
     const WOKEN: u8 = 2;
 
+    /// Not merely stored: whoever woke has something to show, and this is where it is seen.
     fn begin(&self) {
         self.state.swap(Self::AT_WORK, Ordering::AcqRel);
     }
