@@ -1,6 +1,6 @@
 //! Pulls of an image that is in the page cache.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
@@ -17,9 +17,9 @@ use crate::{
 const PEAK_LIMIT_MIB: f64 = 48.0;
 const HTTP2_SHARE: f64 = 0.8;
 
-/// Pulls in a run at least, in a row where there are fewer clients: a single one takes a second, for which the machine may
-/// well be slower or faster than usual.
-const PULLS: usize = 8;
+/// Pulls at least in a server's turn, in a row where there are fewer clients: a single one takes a second, for which the
+/// machine may well be slower or faster than usual.
+const PULLS: usize = 4;
 
 /// So many clients at once, each of which pulls the whole image.
 struct Case {
@@ -43,10 +43,26 @@ impl Case {
         }
     }
 
+    /// Adds what a server did in its turns of a run.
+    fn add(&mut self, server: ServerKind, work: &Work) {
+        self.rate.add(server, work.gibibytes / work.seconds);
+        self.cpu.add(server, work.cpu_seconds / work.gibibytes);
+        self.peak.add(server, work.peak_memory);
+    }
+
     /// docker-registry is left out of HTTP/2, for which its window is too small.
     fn concerns(&self, server: ServerKind) -> bool {
         self.http == Http::One || server != ServerKind::DockerRegistry
     }
+}
+
+/// What a server did, and with what.
+#[derive(Default)]
+struct Work {
+    gibibytes: f64,
+    seconds: f64,
+    cpu_seconds: f64,
+    peak_memory: f64,
 }
 
 /// Measures rate, server CPU and peak memory by number of clients and version of HTTP.
@@ -76,8 +92,16 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     for _ in 0..bench.runs {
         for case in &mut cases {
             let image = if case.small { &small_image } else { &image };
-            for server in &servers {
-                pull(server.as_ref(), image, case, &workspace).await?;
+            let mut works: BTreeMap<ServerKind, Work> = BTreeMap::new();
+            // There and back: a machine that slows down or speeds up meanwhile does so for all of them alike.
+            for server in servers.iter().chain(servers.iter().rev()) {
+                if case.concerns(server.kind()) {
+                    let work = works.entry(server.kind()).or_default();
+                    pull(server.as_ref(), image, case, &workspace, work).await?;
+                }
+            }
+            for (server, work) in &works {
+                case.add(*server, work);
             }
         }
     }
@@ -106,10 +130,14 @@ async fn serving(workspace: &Workspace, kind: ServerKind, images: &[&Image]) -> 
     Ok(server)
 }
 
-async fn pull(server: &dyn Server, image: &Image, case: &mut Case, workspace: &Workspace) -> Result<()> {
-    if !case.concerns(server.kind()) {
-        return Ok(());
-    }
+/// Adds a turn of `server` to its work.
+async fn pull(
+    server: &dyn Server,
+    image: &Image,
+    case: &Case,
+    workspace: &Workspace,
+    work: &mut Work,
+) -> Result<()> {
     let process = server.daemon().process()?;
     process.reset_peak_memory()?;
     let cpu = process.cpu_seconds()?;
@@ -122,12 +150,13 @@ async fn pull(server: &dyn Server, image: &Image, case: &mut Case, workspace: &W
         anyhow::Ok(())
     });
     try_join_all(clients).await.with_context(|| format!("{} does not serve an image", server.kind()))?;
-    let elapsed = start.elapsed();
+    work.seconds += start.elapsed().as_secs_f64();
+    work.cpu_seconds += process.cpu_seconds()? - cpu;
     #[allow(clippy::cast_precision_loss)]
-    let gibibytes = (image.size * (case.clients * in_a_row) as u64) as f64 / GIB;
-    case.rate.add(server.kind(), gibibytes / elapsed.as_secs_f64());
-    case.cpu.add(server.kind(), (process.cpu_seconds()? - cpu) / gibibytes);
-    case.peak.add(server.kind(), process.peak_memory()?);
+    {
+        work.gibibytes += (image.size * (case.clients * in_a_row) as u64) as f64 / GIB;
+    }
+    work.peak_memory = work.peak_memory.max(process.peak_memory()?);
     Ok(())
 }
 
