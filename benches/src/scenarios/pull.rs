@@ -153,9 +153,8 @@ async fn pull(
     work.seconds += start.elapsed().as_secs_f64();
     work.cpu_seconds += process.cpu_seconds()? - cpu;
     #[allow(clippy::cast_precision_loss)]
-    {
-        work.gibibytes += (image.size * (case.clients * in_a_row) as u64) as f64 / GIB;
-    }
+    let gibibytes = (image.size * (case.clients * in_a_row) as u64) as f64 / GIB;
+    work.gibibytes += gibibytes;
     work.peak_memory = work.peak_memory.max(process.peak_memory()?);
     Ok(())
 }
